@@ -1,0 +1,15 @@
+package main
+
+import "os"
+
+// openTerminal opens the console this program was started from, whatever its input and output are.
+func openTerminal() (in, out *os.File, err error) {
+	if in, err = os.OpenFile("CONIN$", os.O_RDWR, 0); err != nil {
+		return nil, nil, err
+	}
+	if out, err = os.OpenFile("CONOUT$", os.O_RDWR, 0); err != nil {
+		in.Close()
+		return nil, nil, err
+	}
+	return in, out, nil
+}
