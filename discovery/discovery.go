@@ -1,0 +1,81 @@
+// Package discovery goes from a server's URL, or from the challenge it answered with, to checked metadata: the
+// server's own (RFC 9728) and its issuer's (RFC 8414, OpenID Connect Discovery), in the order of the MCP
+// authorization specification, 2026-07-28.
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Resource is an MCP server's own word, checked: RFC 9728 protected resource metadata.
+type Resource struct {
+	Server      string   // the URL the person entered, without fragment
+	ID          string   // the canonical URI, byte for byte as published
+	Name        string   // resource_name: untrusted, for display beside the origin only
+	Issuers     []string // authorization_servers, at least one, byte for byte
+	Scopes      []string // scopes_supported
+	Prefix      bool     // ID is a path prefix of Server rather than equal to it (tolerated, and said on the server's page)
+	MetadataURL string   // where it was found
+}
+
+// Issuer is an authorization server's own word, checked: RFC 8414 metadata.
+type Issuer struct {
+	ID                      string // byte for byte; equals the id it was looked up by
+	AuthorizationEndpoint   string
+	TokenEndpoint           string
+	RegistrationEndpoint    string   // "" when none
+	RevocationEndpoint      string   // "" when none
+	KeysEndpoint            string   // jwks_uri; "" when none
+	Scopes                  []string // scopes_supported
+	AuthMethods             []string // token_endpoint_auth_methods_supported; nil when absent (RFC 8414: client_secret_basic)
+	GrantTypes              []string // grant_types_supported; nil when absent
+	ClientMetadataDocuments bool     // client_id_metadata_document_supported
+	IssParameter            bool     // authorization_response_iss_parameter_supported
+	Unlisted                bool     // it names the servers it serves and this one is not among them (RFC 9728 §4 lets it leave some out)
+	MetadataURL             string   // where it was found
+}
+
+// Errors at the bottom of an *Error, to be told apart with errors.Is.
+var (
+	ErrNotFound    = errors.New("not found")                             // every place was a clean miss
+	ErrUnreachable = errors.New("unreachable")                           // network, TLS, 5xx: nothing was learned
+	ErrMismatch    = errors.New("metadata speaks of something else")     // resource or issuer differs
+	ErrInvalid     = errors.New("metadata is not usable")                // malformed, no endpoints, not https
+	ErrNoPKCE      = errors.New("issuer does not support PKCE S256")     // code_challenge_methods_supported
+	ErrNoSignIn    = errors.New("server does not ask for a sign-in")     // the probe was answered without a challenge
+	ErrOtherScheme = errors.New("server asks for another kind of login") // Basic, Negotiate, … and no metadata anywhere
+)
+
+// Try is one address that was asked, and what came of it.
+type Try struct {
+	URL string
+	Err error // nil: this one was used
+}
+
+// Error is a discovery that failed. It keeps the whole trail of tries.
+type Error struct {
+	Step  string // "server", "resource metadata", "issuer metadata"
+	URL   string // what was being discovered
+	Err   error  // wraps one of the errors above
+	Tried []Try
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s of %s: %v", e.Step, e.URL, e.Err)
+	for i, try := range e.Tried {
+		sep := "; "
+		if i == 0 {
+			sep = " (tried "
+		}
+		fmt.Fprintf(&b, "%s%s: %v", sep, try.URL, try.Err)
+	}
+	if len(e.Tried) > 0 {
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
