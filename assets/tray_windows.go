@@ -1,0 +1,12 @@
+package assets
+
+import _ "embed"
+
+var (
+	//go:embed tray.ico
+	tray []byte
+	//go:embed tray-attention.ico
+	trayAttention []byte
+	//go:embed tray-problem.ico
+	trayProblem []byte
+)
