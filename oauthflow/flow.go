@@ -1,0 +1,178 @@
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+)
+
+const (
+	defaultTimeout = 5 * time.Minute
+	maxTimeout     = 10 * time.Minute // of a state value: MCP security best practices
+	postTimeout    = 30 * time.Second // of one request to the issuer, all of it
+)
+
+// Config is what a [Flow] stands on.
+type Config struct {
+	// HTTP gives the guarded client for what the given server leads to: where it may go and how much it takes in is
+	// decided there. It must not be nil.
+	HTTP func(ctx context.Context, server string) (*http.Client, error)
+
+	// Open opens a browser at url. It runs in a goroutine of its own and may block as long as the browser lives; its
+	// ctx carries values only and is not cancelled when the sign-in ends, lest the browser be closed on the page. An
+	// error does not end the wait, because the person can copy the URL; it becomes part of ErrAbandoned's text. Nil:
+	// the URL is told to OnURL only.
+	Open func(ctx context.Context, url string) error
+
+	// OnURL is told the authorization URL of each sign-in, before Open is called. Nil: nobody.
+	OnURL func(req Request, url string)
+
+	// OnUnopened is told that Open failed, while the sign-in still waits for the person. Nil: nobody.
+	OnUnopened func(req Request, url string, err error)
+
+	ClientMetadataURL string // our client ID metadata document; "" means there is none
+	ClientName        string // what a dynamic registration says of us
+	ClientURI         string
+	SoftwareVersion   string
+
+	Timeout time.Duration // of one browser sign-in; 0 means 5 minutes, and more than 10 means 10
+}
+
+// Flow holds conversations with issuers. Its methods may be called at the same time.
+type Flow struct {
+	cfg Config
+}
+
+// New returns a Flow.
+func New(cfg Config) *Flow {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	cfg.Timeout = min(cfg.Timeout, maxTimeout)
+	return &Flow{cfg}
+}
+
+// SignIn lets the person sign in by browser and returns the tokens and the registration they belong to. It takes
+// req.Registration when that is usable at req.Issuer, and otherwise makes one: metadata document, dynamic, req.AskClient.
+// An earlier dynamic registration that the issuer no longer knows is made anew, once, with a second browser page.
+//
+// Errors: *[Error], [ErrNoRegistration], [ErrAbandoned] (also when ctx ends), [ErrIssMismatch], [ErrUnavailable],
+// [ErrCallback], [ErrTokenType]. The registration is worth keeping also beside an error, unless its ClientID is empty.
+// Once the browser came back, the exchange is finished even when ctx ends: a code cannot be used again (RFC 6749 §4.1.2).
+func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, error) {
+	client, err := f.client(ctx, req)
+	if err != nil {
+		return Registration{}, nil, err
+	}
+	reg, cb, err := f.prepare(ctx, client, req)
+	if err != nil {
+		return Registration{}, nil, ended(ctx, err)
+	}
+	defer cb.close()
+
+	p, tokens, err := f.browse(ctx, client, req, reg, cb)
+	if unknownClient(err) && reg.Source == SourceDynamic && reg.ClientID == req.Registration.ClientID && req.Issuer.RegistrationEndpoint != "" {
+		reg, err = f.registerDynamic(ctx, client, req, cb.uris())
+		if err == nil {
+			p.show(pageAgain)
+			p, tokens, err = f.browse(ctx, client, req, reg, cb)
+		}
+	}
+	p.show(pageFor(err))
+	return reg, tokens, ended(ctx, err)
+}
+
+// Refresh posts refresh to the issuer once, with the resource, and never again, whatever comes of it: a rotated refresh
+// token that is posted twice looks stolen (RFC 6749 §6, §10.4). Scopes narrow the token when given.
+//
+// Errors: *[Error] (Code "invalid_grant": the refresh token is dead), [ErrUnavailable], [ErrTokenType].
+func (f *Flow) Refresh(ctx context.Context, req Request, refresh secret.Text) (*Tokens, error) {
+	client, err := f.client(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := req.ownRegistration(); err != nil {
+		return nil, err
+	}
+	return refreshTokens(ctx, client, req, refresh)
+}
+
+// Revoke asks the issuer to forget t: the refresh token first, then the access token (RFC 7009). The error names each
+// token that was not revoked, and why; [ErrNoRevocation] when the issuer offers no way.
+func (f *Flow) Revoke(ctx context.Context, req Request, t *Tokens) error {
+	client, err := f.client(ctx, req)
+	if err != nil {
+		return err
+	}
+	if err := req.ownRegistration(); err != nil {
+		return err
+	}
+	return revokeTokens(ctx, client, req, t)
+}
+
+// client is the guarded client without redirects: RFC 6749 has none at these endpoints, and following one would carry a
+// code or a refresh token elsewhere.
+func (f *Flow) client(ctx context.Context, req Request) (*http.Client, error) {
+	client, err := f.cfg.HTTP(ctx, req.Server)
+	if err != nil {
+		return nil, fmt.Errorf("reach the issuer of %s: %w", req.Server, err)
+	}
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &own, nil
+}
+
+// ownRegistration reports a registration that is missing or belongs to another issuer: its secret, and the tokens made
+// with it, must never be shown there.
+func (r Request) ownRegistration() error {
+	switch {
+	case r.Registration.ClientID == "":
+		return fmt.Errorf("%w %s: there is no registration yet", ErrNoRegistration, r.Issuer.ID)
+	case r.Registration.Issuer != r.Issuer.ID:
+		return fmt.Errorf("%w %s: the registration belongs to %s", ErrNoRegistration, r.Issuer.ID, r.Registration.Issuer)
+	}
+	return nil
+}
+
+// unknownClient reports whether the issuer says that it does not know us (any more).
+func unknownClient(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == "invalid_client"
+}
+
+// ended turns err into ErrAbandoned when the cause is that ctx has ended.
+func ended(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) || errors.Is(err, ErrAbandoned) {
+		return err
+	}
+	return abandoned(ctx, 0, nil)
+}
+
+// abandoned says why nobody came back from the browser; openErr is what became of opening it.
+func abandoned(ctx context.Context, after time.Duration, openErr error) error {
+	why := "it was cancelled"
+	switch {
+	case ctx.Err() == nil:
+		why = fmt.Sprintf("no answer came within %v", after)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		why = "the time for it ran out"
+	}
+	err := fmt.Errorf("%w: %s", ErrAbandoned, why)
+	if openErr != nil {
+		err = fmt.Errorf("%w; the browser could not be opened: %w", err, openErr)
+	}
+	if ctx.Err() != nil {
+		err = &causedError{err, context.Cause(ctx)}
+	}
+	return err
+}
+
+// causedError is err with a cause that errors.Is finds and the text leaves out.
+type causedError struct{ err, cause error }
+
+func (e *causedError) Error() string   { return e.err.Error() }
+func (e *causedError) Unwrap() []error { return []error{e.err, e.cause} }

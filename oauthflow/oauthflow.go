@@ -1,0 +1,91 @@
+// Package oauthflow is one conversation with an issuer: register, sign in by browser with PKCE, refresh, revoke.
+// It follows OAuth 2.1 and the MCP authorization specification, 2026-07-28.
+package oauthflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/internal/secret"
+)
+
+// How a registration came to be, for Registration.Source.
+const (
+	SourcePreRegistered = "pre-registered"
+	SourceDocument      = "metadata document"
+	SourceDynamic       = "dynamic"
+)
+
+// Registration is our client at one issuer. It is never used at another issuer. The zero value means: none yet.
+type Registration struct {
+	Issuer       string
+	ClientID     string
+	Secret       secret.Text // empty for a public client
+	AuthMethod   string      // "none", "client_secret_basic", "client_secret_post"
+	RedirectURIs []string    // as registered; empty when unknown
+	SecretExpiry time.Time   // zero: never
+	Source       string
+
+	// Of a dynamic registration (RFC 7592), kept for removal.
+	ManagementURI   string
+	ManagementToken secret.Text
+}
+
+// Request is what every conversation needs to know.
+type Request struct {
+	Server        string            // the URL the person entered: how far we may reach, and what the callback page names
+	ServerName    string            // for the callback page; "" means the host of Server
+	Resource      string            // canonical, sent byte for byte as the resource parameter (RFC 8707)
+	Issuer        *discovery.Issuer // whose every endpoint comes from one checked document
+	Scopes        []string          // asked for; none leaves the parameter out
+	Registration  Registration      // zero: SignIn makes one in the order of the specification
+	SelectAccount bool              // ask the issuer to let the person pick another account
+
+	// AskClient asks the person for a client ID when there is no other way; nil means there is nobody to ask.
+	AskClient func(ctx context.Context, issuer string) (Registration, error)
+}
+
+// Tokens is one answer of a token endpoint.
+type Tokens struct {
+	Access  secret.Text
+	Refresh secret.Text // empty: none was issued (on refresh: keep the old one)
+	Type    string      // "Bearer"
+	Expiry  time.Time   // zero: the issuer did not say
+	Scopes  []string    // granted; as asked for when the issuer did not say (RFC 6749 §5.1)
+}
+
+// Errors to be told apart with errors.Is.
+var (
+	ErrNoRegistration = errors.New("no way to register with the issuer")
+	ErrAbandoned      = errors.New("the sign-in was not finished in the browser")
+	ErrIssMismatch    = errors.New("the answer came from another issuer") // RFC 9207
+	ErrUnavailable    = errors.New("the issuer cannot be reached")        // network, 5xx, 429: nothing was decided
+	ErrCallback       = errors.New("no address on this computer for the browser to come back to")
+	ErrTokenType      = errors.New("the issuer answered with a token of a type that was not asked for")
+	ErrNoRevocation   = errors.New("the issuer offers no way to revoke tokens") // no revocation_endpoint, RFC 8414
+)
+
+// Error is the issuer's own refusal: an RFC 6749 error code with the issuer's words, bounded and stripped of control
+// and bidirectional characters.
+type Error struct {
+	Step        string // "registration", "sign-in", "token", "refresh", "revocation"
+	Issuer      string
+	Code        string // "invalid_grant", "access_denied", …; "" when the answer carried none
+	Description string
+	Status      int           // HTTP status; 0 for an error that came by redirect
+	RetryAfter  time.Duration // 0: not said
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s at %s: the issuer answered %s", e.Step, e.Issuer, e.Code)
+	if e.Code == "" {
+		s = fmt.Sprintf("%s at %s: the issuer answered HTTP %d", e.Step, e.Issuer, e.Status)
+	}
+	if e.Description != "" {
+		s += fmt.Sprintf(" (%q)", e.Description)
+	}
+	return s
+}

@@ -1,0 +1,280 @@
+package oauthflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/internal/secret"
+)
+
+// Token endpoint authentication methods that we can do (RFC 7591 §2).
+const (
+	methodNone  = "none"
+	methodBasic = "client_secret_basic"
+	methodPost  = "client_secret_post"
+)
+
+const softwareID = "valetkey"
+
+// maxClientID bounds what an issuer may call us; it travels in URLs.
+const maxClientID = 2048
+
+// prepare finds or makes the registration and the place the browser will come back to. The place comes first: a new
+// registration names it.
+func (f *Flow) prepare(ctx context.Context, client *http.Client, req Request) (Registration, *callback, error) {
+	reg, err := f.known(req)
+	if err != nil {
+		return reg, nil, err
+	}
+	if reg.ClientID == "" && req.Issuer.RegistrationEndpoint == "" {
+		if reg, err = askClient(ctx, req, nil); err != nil {
+			return reg, nil, err
+		}
+	}
+	cb, err := listen(ctx, reg)
+	if err != nil {
+		return reg, nil, err
+	}
+	// An earlier dynamic registration for other addresses than the one that was free is made anew: many issuers compare
+	// ports although RFC 8252 §7.3 says not to.
+	fits := reg.Source != SourceDynamic || cb.registeredIn(reg) || req.Issuer.RegistrationEndpoint == ""
+	if reg.ClientID != "" && fits {
+		return reg, cb, nil
+	}
+	dynamic, err := f.registerDynamic(ctx, client, req, cb.uris())
+	if err == nil {
+		return dynamic, cb, nil
+	}
+	cb.close()
+	if !registrationClosed(err) {
+		return dynamic, nil, err
+	}
+	if reg, err = askClient(ctx, req, err); err != nil {
+		return reg, nil, err
+	}
+	cb, err = listen(ctx, reg)
+	return reg, cb, err
+}
+
+// known is the registration that needs nobody: the person's own for this issuer, our metadata document, or an earlier
+// dynamic one. The zero Registration means there is none. The order is the MCP specification's (Client Registration
+// Approaches).
+func (f *Flow) known(req Request) (Registration, error) {
+	have, issuer := req.Registration, req.Issuer
+	if have.ClientID != "" && have.Source != SourceDynamic && have.Source != SourceDocument {
+		if err := req.ownRegistration(); err != nil {
+			return Registration{}, err
+		}
+		have.Source = SourcePreRegistered
+		var err error
+		have.AuthMethod, err = authMethod(have.AuthMethod, have.Secret, issuer)
+		return have, err
+	}
+	if f.cfg.ClientMetadataURL != "" && issuer.ClientMetadataDocuments {
+		return Registration{
+			Issuer:       issuer.ID,
+			ClientID:     f.cfg.ClientMetadataURL,
+			AuthMethod:   methodNone,
+			RedirectURIs: RedirectURIs(),
+			Source:       SourceDocument,
+		}, nil
+	}
+	expired := !have.SecretExpiry.IsZero() && !time.Now().Before(have.SecretExpiry)
+	if have.ClientID != "" && have.Source == SourceDynamic && have.Issuer == issuer.ID && !expired {
+		return have, nil
+	}
+	return Registration{}, nil
+}
+
+// askClient has the person give a client ID; closed is why the issuer does not register us, nil when it offers no way.
+func askClient(ctx context.Context, req Request, closed error) (Registration, error) {
+	fail := func(err error) (Registration, error) {
+		if err == nil {
+			return Registration{}, fmt.Errorf("%w %s", ErrNoRegistration, req.Issuer.ID)
+		}
+		return Registration{}, fmt.Errorf("%w %s: %w", ErrNoRegistration, req.Issuer.ID, err)
+	}
+	if req.AskClient == nil {
+		return fail(closed)
+	}
+	reg, err := req.AskClient(ctx, req.Issuer.ID)
+	switch {
+	case err != nil:
+		return fail(err)
+	case reg.ClientID == "":
+		return fail(errors.New("no client ID was given"))
+	case reg.Issuer != "" && reg.Issuer != req.Issuer.ID:
+		return fail(fmt.Errorf("the client ID that was given belongs to %s", reg.Issuer))
+	}
+	reg.Issuer, reg.Source = req.Issuer.ID, SourcePreRegistered
+	reg.AuthMethod, err = authMethod(reg.AuthMethod, reg.Secret, req.Issuer)
+	return reg, err
+}
+
+// authMethod is how we authenticate at the token endpoint (RFC 7591 §2, RFC 8414 §2): what the issuer or the person said
+// if it can be done, else what the secret and the issuer's list lead to.
+func authMethod(said string, s secret.Text, issuer *discovery.Issuer) (string, error) {
+	listed := issuer.AuthMethods
+	if listed == nil {
+		listed = []string{methodBasic} // RFC 8414 §2: the default
+	}
+	switch said {
+	case methodNone:
+		return methodNone, nil
+	case methodBasic, methodPost:
+		if s.Empty() {
+			return "", fmt.Errorf("%w %s: it wants %s and gave no secret", ErrNoRegistration, issuer.ID, said)
+		}
+		if issuer.AuthMethods == nil || slices.Contains(listed, said) {
+			return said, nil
+		}
+	case "":
+	default:
+		return "", fmt.Errorf("%w %s: it wants client authentication by %.40q", ErrNoRegistration, issuer.ID, said)
+	}
+	if s.Empty() {
+		return methodNone, nil
+	}
+	if !slices.Contains(listed, methodBasic) && slices.Contains(listed, methodPost) {
+		return methodPost, nil
+	}
+	return methodBasic, nil
+}
+
+// clientMetadata is what a dynamic registration says of us (RFC 7591 §2; application_type is OpenID Connect's, and its
+// absence would mean "web", which refuses loopback addresses).
+type clientMetadata struct {
+	ClientName      string   `json:"client_name,omitempty"`
+	ClientURI       string   `json:"client_uri,omitempty"`
+	ApplicationType string   `json:"application_type"`
+	RedirectURIs    []string `json:"redirect_uris"`
+	GrantTypes      []string `json:"grant_types"`
+	ResponseTypes   []string `json:"response_types"`
+	AuthMethod      string   `json:"token_endpoint_auth_method"`
+	SoftwareID      string   `json:"software_id"`
+	SoftwareVersion string   `json:"software_version,omitempty"`
+}
+
+// registerDynamic registers us at the issuer, with one second try when it turns down a spelling that another one may
+// cure (OpenID Connect Registration, RFC 7591 §3.2.2).
+func (f *Flow) registerDynamic(ctx context.Context, client *http.Client, req Request, uris []string) (Registration, error) {
+	m := clientMetadata{
+		ClientName:      f.cfg.ClientName,
+		ClientURI:       f.cfg.ClientURI,
+		ApplicationType: "native",
+		RedirectURIs:    uris,
+		GrantTypes:      []string{"authorization_code", "refresh_token"},
+		ResponseTypes:   []string{"code"},
+		AuthMethod:      methodNone,
+		SoftwareID:      softwareID,
+		SoftwareVersion: f.cfg.SoftwareVersion,
+	}
+	reg, err := register(ctx, client, req.Issuer, m)
+	var refused *Error
+	if !errors.As(err, &refused) {
+		return reg, err
+	}
+	switch refused.Code {
+	case "invalid_redirect_uri":
+		m.RedirectURIs = localhostURIs(uris)
+	case "invalid_client_metadata":
+		// An issuer that lists its methods without "none" may know no public clients.
+		if i := slices.IndexFunc(req.Issuer.AuthMethods, secretMethod); i >= 0 && !slices.Contains(req.Issuer.AuthMethods, methodNone) {
+			m.AuthMethod = req.Issuer.AuthMethods[i]
+		} else {
+			return reg, err
+		}
+	default:
+		return reg, err
+	}
+	if again, errAgain := register(ctx, client, req.Issuer, m); errAgain == nil {
+		return again, nil
+	}
+	return reg, err
+}
+
+func secretMethod(method string) bool { return method == methodBasic || method == methodPost }
+
+// register is one POST to the registration endpoint (RFC 7591 §3). What the issuer answers holds, also where it differs
+// from what was asked for (§3.2.1).
+func register(ctx context.Context, client *http.Client, issuer *discovery.Issuer, m clientMetadata) (Registration, error) {
+	const step = "registration"
+	body, err := json.Marshal(m)
+	if err != nil {
+		return Registration{}, err
+	}
+	r, err := send(ctx, client, issuer, step, issuer.RegistrationEndpoint, "application/json", bytes.NewReader(body), nil)
+	if err != nil {
+		return Registration{}, err
+	}
+	if r.status != http.StatusCreated && r.status != http.StatusOK {
+		return Registration{}, r.refusal(issuer, step)
+	}
+	var answer struct {
+		ClientID         string          `json:"client_id"`
+		Secret           secret.Text     `json:"client_secret"`
+		SecretExpiresAt  json.RawMessage `json:"client_secret_expires_at"`
+		RedirectURIs     []string        `json:"redirect_uris"`
+		AuthMethod       string          `json:"token_endpoint_auth_method"`
+		ManagementURI    string          `json:"registration_client_uri"`
+		ManagementSecret secret.Text     `json:"registration_access_token"`
+	}
+	if err := json.Unmarshal(r.body, &answer); err != nil {
+		return Registration{}, r.unusable(issuer, step, "an answer that is no registration")
+	}
+	if answer.ClientID == "" || len(answer.ClientID) > maxClientID {
+		return Registration{}, r.unusable(issuer, step, "no usable client ID")
+	}
+	reg := Registration{
+		Issuer:          issuer.ID,
+		ClientID:        answer.ClientID,
+		Secret:          answer.Secret,
+		RedirectURIs:    answer.RedirectURIs,
+		Source:          SourceDynamic,
+		ManagementURI:   answer.ManagementURI,
+		ManagementToken: answer.ManagementSecret,
+	}
+	if len(reg.RedirectURIs) == 0 {
+		reg.RedirectURIs = m.RedirectURIs
+	}
+	if at := seconds(answer.SecretExpiresAt); at > 0 && !reg.Secret.Empty() {
+		reg.SecretExpiry = time.Unix(int64(at/time.Second), 0)
+	}
+	reg.AuthMethod, err = authMethod(answer.AuthMethod, reg.Secret, issuer)
+	return reg, err
+}
+
+// registrationClosed reports whether the issuer registers nobody, or not us: then the person may know a client ID.
+func registrationClosed(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Step != "registration" {
+		return false
+	}
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
+		return true
+	}
+	return false
+}
+
+// localhostURIs spells the loopback address by name, for issuers that know no other.
+func localhostURIs(uris []string) []string {
+	named := make([]string, 0, len(uris))
+	for _, uri := range uris {
+		if u, err := url.Parse(uri); err == nil {
+			u.Host = strings.Replace(u.Host, u.Hostname(), "localhost", 1)
+			uri = strings.Replace(u.String(), "[localhost]", "localhost", 1)
+		}
+		named = append(named, uri)
+	}
+	return named
+}

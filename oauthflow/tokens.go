@@ -1,0 +1,195 @@
+package oauthflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/internal/untrusted"
+)
+
+// tokenAnswer is the body of a token answer; members that are of another type than expected are judged by their reader.
+type tokenAnswer struct {
+	Access    secret.Text     `json:"access_token"`
+	Refresh   secret.Text     `json:"refresh_token"`
+	Type      string          `json:"token_type"`
+	ExpiresIn json.RawMessage `json:"expires_in"`
+	Scope     json.RawMessage `json:"scope"`
+	Error     string          `json:"error"`
+}
+
+// oauth2Config is req as golang.org/x/oauth2 knows it. The style is never left to be found out by trying: that would post
+// a code twice.
+func oauth2Config(req Request, reg Registration, redirectURI string) *oauth2.Config {
+	c := &oauth2.Config{
+		ClientID:    reg.ClientID,
+		RedirectURL: redirectURI,
+		Scopes:      req.Scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL:   req.Issuer.AuthorizationEndpoint,
+			TokenURL:  req.Issuer.TokenEndpoint,
+			AuthStyle: oauth2.AuthStyleInParams,
+		},
+	}
+	if secretMethod(reg.AuthMethod) {
+		c.ClientSecret = reg.Secret.Reveal()
+	}
+	if reg.AuthMethod == methodBasic {
+		c.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
+	}
+	return c
+}
+
+// exchange trades the code for tokens, in one POST (RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2). After a failure that
+// leaves open what the issuer did, the code counts as used.
+func exchange(ctx context.Context, client *http.Client, req Request, reg Registration, p *pending, code secret.Text) (*Tokens, error) {
+	const step = "token"
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postTimeout)
+	defer cancel()
+	if client.Transport == nil {
+		return nil, errors.New("oauthflow: Config.HTTP gave a client without a transport of its own")
+	}
+	rec := &recorder{base: client.Transport}
+	own := *client
+	own.Transport = rec
+	_, err := oauth2Config(req, reg, p.redirectURI).Exchange(context.WithValue(ctx, oauth2.HTTPClient, &own), code.Reveal(),
+		oauth2.VerifierOption(p.verifier.Reveal()),
+		oauth2.SetAuthURLParam("resource", req.Resource))
+	if rec.got == nil {
+		return nil, unreachable(req.Issuer, step, err)
+	}
+	if err := rec.got.unavailable(req.Issuer, step); err != nil {
+		return nil, err
+	}
+	return rec.got.readTokens(req.Issuer, step, req.Scopes)
+}
+
+// refreshTokens is Flow.Refresh (RFC 6749 §6). golang.org/x/oauth2 has no refresh that carries a resource.
+func refreshTokens(ctx context.Context, client *http.Client, req Request, refresh secret.Text) (*Tokens, error) {
+	form := url.Values{
+		"grant_type":    {"refresh_token"},
+		"refresh_token": {refresh.Reveal()},
+		"resource":      {req.Resource},
+	}
+	if len(req.Scopes) > 0 {
+		form.Set("scope", strings.Join(req.Scopes, " "))
+	}
+	r, err := postForm(ctx, client, req, "refresh", req.Issuer.TokenEndpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	return r.readTokens(req.Issuer, "refresh", req.Scopes)
+}
+
+// revokeTokens is Flow.Revoke (RFC 7009 §2).
+func revokeTokens(ctx context.Context, client *http.Client, req Request, t *Tokens) error {
+	var errs []error
+	for _, token := range []struct {
+		name, hint string
+		value      secret.Text
+	}{
+		{"refresh token", "refresh_token", t.Refresh},
+		{"access token", "access_token", t.Access},
+	} {
+		if token.value.Empty() {
+			continue
+		}
+		if err := revoke(ctx, client, req, token.hint, token.value); err != nil {
+			errs = append(errs, fmt.Errorf("%s not revoked: %w", token.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func revoke(ctx context.Context, client *http.Client, req Request, hint string, token secret.Text) error {
+	if req.Issuer.RevocationEndpoint == "" {
+		return fmt.Errorf("%w: %s", ErrNoRevocation, req.Issuer.ID)
+	}
+	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
+	r, err := postForm(ctx, client, req, "revocation", req.Issuer.RevocationEndpoint, form)
+	if err != nil {
+		return err
+	}
+	if r.status != http.StatusOK {
+		return r.refusal(req.Issuer, "revocation")
+	}
+	return nil
+}
+
+// postForm posts form with our authentication as registered (RFC 6749 §2.3.1), by one way only.
+func postForm(ctx context.Context, client *http.Client, req Request, step, endpoint string, form url.Values) (*reply, error) {
+	reg := req.Registration
+	method, err := authMethod(reg.AuthMethod, reg.Secret, req.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	var sign func(*http.Request)
+	switch method {
+	case methodBasic:
+		sign = func(r *http.Request) {
+			r.SetBasicAuth(url.QueryEscape(reg.ClientID), url.QueryEscape(reg.Secret.Reveal()))
+		}
+	case methodPost:
+		form.Set("client_id", reg.ClientID)
+		form.Set("client_secret", reg.Secret.Reveal())
+	default:
+		form.Set("client_id", reg.ClientID)
+	}
+	return send(ctx, client, req.Issuer, step, endpoint, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), sign)
+}
+
+// readTokens is the one reader of token answers (RFC 6749 §5.1). It is strict about what would be handed on, and lenient
+// about the rest: after a rotation, an answer that is thrown away is a grant that is lost.
+func (r *reply) readTokens(issuer *discovery.Issuer, step string, asked []string) (*Tokens, error) {
+	received := time.Now()
+	var answer tokenAnswer
+	err := json.Unmarshal(r.body, &answer)
+	if r.status != http.StatusOK || answer.Error != "" {
+		return nil, r.refusal(issuer, step)
+	}
+	if err != nil {
+		return nil, r.unusable(issuer, step, "an answer that is no JSON object with tokens")
+	}
+	if !tokenText(answer.Access.Reveal()) {
+		return nil, r.unusable(issuer, step, "no usable access token")
+	}
+	if !strings.EqualFold(answer.Type, "Bearer") {
+		return nil, fmt.Errorf("%s at %s: %w: %q", step, issuer.ID, ErrTokenType, untrusted.Text(answer.Type, maxErrorCode))
+	}
+	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, Type: "Bearer", Scopes: asked}
+	if life := seconds(answer.ExpiresIn); life > 0 {
+		t.Expiry = received.Add(life)
+	}
+	var scope string
+	if json.Unmarshal(answer.Scope, &scope) == nil && strings.TrimSpace(scope) != "" {
+		t.Scopes = scopeList(scope)
+	}
+	return t, nil
+}
+
+// tokenText reports whether s can stand in an Authorization header (RFC 6750 §2.1, taken widely).
+func tokenText(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
+}
+
+// scopeList splits a scope value (RFC 6749 §3.3) and drops repetitions.
+func scopeList(scope string) []string {
+	var list []string
+	seen := map[string]bool{}
+	for _, s := range strings.Fields(scope) {
+		if !seen[s] {
+			seen[s] = true
+			list = append(list, s)
+		}
+	}
+	return list
+}

@@ -1,0 +1,184 @@
+package oauthflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/internal/untrusted"
+)
+
+const (
+	maxReply      = 1 << 20
+	maxRetryAfter = 24 * time.Hour
+)
+
+// reply is an HTTP answer, read to its end and bounded.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+	whole  bool // false: there was more than maxReply, and body is empty
+	sent   *http.Request
+}
+
+// send posts body to one of the issuer's endpoints, once. Errors of the network, 5xx and 429 are ErrUnavailable; every
+// other status is in the reply.
+func send(ctx context.Context, client *http.Client, issuer *discovery.Issuer, step, endpoint, contentType string, body io.Reader, sign func(*http.Request)) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, postTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, body)
+	if err != nil {
+		return nil, fmt.Errorf("%s at %s: %w", step, issuer.ID, err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Accept", "application/json")
+	if sign != nil {
+		sign(req)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, unreachable(issuer, step, err)
+	}
+	r, err := readReply(resp)
+	if err != nil {
+		return nil, unreachable(issuer, step, err)
+	}
+	return r, r.unavailable(issuer, step)
+}
+
+// readReply reads resp and closes it.
+func readReply(resp *http.Response) (*reply, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	if err != nil {
+		return nil, err
+	}
+	r := &reply{status: resp.StatusCode, header: resp.Header, body: body, whole: true, sent: resp.Request}
+	if len(body) > maxReply {
+		r.body, r.whole = nil, false
+	}
+	return r, nil
+}
+
+// unreachable says that nothing was decided, as far as we know: the request may or may not have arrived.
+func unreachable(issuer *discovery.Issuer, step string, err error) error {
+	return fmt.Errorf("%s at %s: %w: %w", step, issuer.ID, ErrUnavailable, err)
+}
+
+// unavailable is the error of a status that decides nothing, else nil.
+func (r *reply) unavailable(issuer *discovery.Issuer, step string) error {
+	if r.status < 500 && r.status != http.StatusTooManyRequests {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, r.refusal(issuer, step))
+}
+
+// refusal is the issuer's error answer (RFC 6749 §5.2, RFC 7591 §3.2.2) as an error.
+func (r *reply) refusal(issuer *discovery.Issuer, step string) *Error {
+	var answer struct {
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	e := &Error{Step: step, Issuer: issuer.ID, Status: r.status, RetryAfter: retryAfter(r.header)}
+	if json.Unmarshal(r.body, &answer) == nil {
+		echo := r.echo()
+		e.Code = untrusted.Text(echo.Replace(answer.Code), maxErrorCode)
+		e.Description = untrusted.Text(echo.Replace(answer.Description), maxErrorText)
+	}
+	return e
+}
+
+// echo takes out of an issuer's words the secrets that were posted to it: some issuers repeat them, and words get into
+// logs.
+func (r *reply) echo() *strings.Replacer {
+	var secrets []string
+	if r.sent != nil && r.sent.GetBody != nil {
+		if body, err := r.sent.GetBody(); err == nil {
+			content, _ := io.ReadAll(body) // our own, from memory
+			form, _ := url.ParseQuery(string(content))
+			for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "client_secret"} {
+				secrets = append(secrets, form[name]...)
+			}
+		}
+		if _, password, ok := r.sent.BasicAuth(); ok {
+			decoded, _ := url.QueryUnescape(password) // RFC 6749 §2.3.1
+			secrets = append(secrets, password, decoded)
+		}
+	}
+	var pairs []string
+	for _, s := range secrets {
+		if s != "" {
+			pairs = append(pairs, s, "…", url.QueryEscape(s), "…")
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// unusable is the error of an answer that is no refusal and yet of no use.
+func (r *reply) unusable(issuer *discovery.Issuer, step, with string) error {
+	if !r.whole {
+		with = "more than 1 MiB"
+	}
+	return fmt.Errorf("%w, with %s", &Error{Step: step, Issuer: issuer.ID, Status: r.status}, with)
+}
+
+// retryAfter reads the header of that name, seconds or a date (RFC 9110 §10.2.3).
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if n, err := strconv.ParseInt(value, 10, 32); err == nil && n > 0 {
+		return min(time.Duration(n)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(value); err == nil && time.Until(at) > 0 {
+		return min(time.Until(at), maxRetryAfter)
+	}
+	return 0
+}
+
+// seconds reads a JSON number, or a string that holds one, as seconds; 0 when it is neither or not positive.
+func seconds(raw json.RawMessage) time.Duration {
+	n, err := strconv.ParseFloat(strings.Trim(string(raw), `" `), 64)
+	if err != nil || !(n > 0) {
+		return 0
+	}
+	const most = 1 << 33 // 272 years: what a Duration can hold
+	return time.Duration(math.Min(n, most)) * time.Second
+}
+
+// recorder keeps the answer to the one request it carries, and lets no second one pass. It stands between x/oauth2 and
+// the network because x/oauth2 asks for no content type, turns down answers that are legal JSON ("expires_in": 3600.0),
+// and drops headers.
+type recorder struct {
+	base http.RoundTripper
+	sent bool
+	got  *reply
+}
+
+var errSentTwice = errors.New("a code is posted once only")
+
+func (c *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	if c.sent {
+		return nil, errSentTwice
+	}
+	c.sent = true
+	req = req.Clone(req.Context())
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if c.got, err = readReply(resp); err != nil {
+		return nil, err
+	}
+	resp.Body = http.NoBody
+	return resp, nil
+}
