@@ -1,0 +1,34 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/zalando/go-keyring"
+	"golang.org/x/sys/windows"
+)
+
+const (
+	itemLimit       = 2560 // CRED_MAX_CREDENTIAL_BLOB_SIZE
+	asksUnannounced = false
+	unlockHint      = "sign in to Windows and try again"
+)
+
+// ready asks for a credential that is never there, which shows whether this session has a Credential Manager.
+func ready(ctx context.Context, getenv func(string) string, req request) error {
+	if req.Op != opProbe {
+		return nil
+	}
+	if _, err := keyring.Get(req.Service, "#probe"); err != nil && !errors.Is(err, keyring.ErrNotFound) {
+		return explain(ctx, getenv, req, err)
+	}
+	return nil
+}
+
+func explain(_ context.Context, _ func(string) string, _ request, err error) error {
+	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {
+		return &Error{Kind: ErrUnavailable, Reason: "this logon session has no Credential Manager",
+			Hint: "run in a session with a password sign-in, or with --keystore memory, which forgets all sign-ins when it stops"}
+	}
+	return refused(err)
+}
