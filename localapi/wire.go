@@ -1,0 +1,189 @@
+// Package localapi is the socket between hosts and the app: its address, its wire types, its error codes, its server
+// and its client. docs/localapi.md is the contract for authors of hosts.
+package localapi
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/peer"
+)
+
+// APIMinor counts additions to API version 1; every reply carries it in the Valetkey-Api-Minor header.
+const APIMinor = 0
+
+// Interaction values of a request.
+const (
+	InteractionAuto = "auto" // the person may be asked, a browser may open; also what "" means
+	InteractionNone = "none" // answer from what is there
+	InteractionAsk  = "ask"  // answer from what is there; if the person is needed, ask them without waiting for them
+)
+
+// ClientInfo is what a host says of itself. It is shown in quotes and decides nothing.
+type ClientInfo struct {
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// TokenRequest is the body of POST /v1/token.
+type TokenRequest struct {
+	Resource    string      `json:"resource"`              // the server's URL as the host knows it, or its canonical resource
+	Account     string      `json:"account,omitempty"`     // "" means the only one, or the one the person picks
+	Scopes      []string    `json:"scopes,omitempty"`      // none means what the host was already allowed, else what the server asks for
+	MinValidS   int         `json:"min_valid_s,omitempty"` // seconds the token must still live; 0 means 60
+	Interaction string      `json:"interaction,omitempty"` // "auto", "none" or "ask"
+	Reason      string      `json:"reason,omitempty"`      // the host's own words, shown in quotes, 200 characters at most
+	Challenges  []string    `json:"challenges,omitempty"`  // raw WWW-Authenticate values of a 401 or 403
+	Refused     string      `json:"refused,omitempty"`     // SHA-256, hex, of a token the server turned down
+	RerunS      int         `json:"rerun_s,omitempty"`     // for header helpers: take the token this run of the host got within so many seconds for refused
+	Client      *ClientInfo `json:"client,omitempty"`
+}
+
+// Token is the answer to POST /v1/token.
+type Token struct {
+	AccessToken secret.Text `json:"access_token"`
+	TokenType   string      `json:"token_type"`          // "Bearer"
+	ExpiresAt   time.Time   `json:"expires_at,omitzero"` // zero: the issuer did not say
+	Scope       string      `json:"scope"`               // space-separated
+	Resource    string      `json:"resource"`            // canonical
+	Issuer      string      `json:"issuer"`
+	Account     string      `json:"account"`
+}
+
+// wireToken is a Token in the clear, field by field the same. It is encoded and decoded in one pass, where a method of
+// Token or Text costs the JSON package several over the longest string of the answer.
+type wireToken struct {
+	AccessToken string    `json:"access_token"`
+	TokenType   string    `json:"token_type"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	Scope       string    `json:"scope"`
+	Resource    string    `json:"resource"`
+	Issuer      string    `json:"issuer"`
+	Account     string    `json:"account"`
+}
+
+// wire opens the token: this is the answer to a host.
+func (t Token) wire() wireToken {
+	return wireToken{t.AccessToken.Reveal(), t.TokenType, t.ExpiresAt, t.Scope, t.Resource, t.Issuer, t.Account}
+}
+
+func (w wireToken) token() *Token {
+	return &Token{secret.New(w.AccessToken), w.TokenType, w.ExpiresAt, w.Scope, w.Resource, w.Issuer, w.Account}
+}
+
+// MarshalJSON writes the token in the clear: this is the answer to a host.
+func (t Token) MarshalJSON() ([]byte, error) { return t.wire().encode() }
+
+// SignInRequest is the body of POST /v1/signin. The answer is the Grant.
+type SignInRequest struct {
+	Resource string      `json:"resource"`
+	Account  string      `json:"account,omitempty"` // a label for a further account at this server
+	Scopes   []string    `json:"scopes,omitempty"`
+	Reason   string      `json:"reason,omitempty"`
+	Client   *ClientInfo `json:"client,omitempty"`
+}
+
+// ForgetRequest is the body of POST /v1/forget. The answer is Forgotten.
+type ForgetRequest struct {
+	Resource string      `json:"resource"`
+	Account  string      `json:"account,omitempty"` // "" forgets every account at this server
+	Client   *ClientInfo `json:"client,omitempty"`
+}
+
+// Forgotten tells what was forgotten and what the issuer would not take back.
+type Forgotten struct {
+	Grants     []Grant  `json:"grants"`
+	NotRevoked []string `json:"not_revoked,omitempty"` // sentences, one per grant the issuer did not revoke
+}
+
+// RegistrationRequest is the body of POST /v1/client: a client ID that the person got from the issuer.
+type RegistrationRequest struct {
+	Resource     string      `json:"resource"`         // the server, or with Issuer the issuer alone
+	Issuer       string      `json:"issuer,omitempty"` // "" means the server's own
+	ClientID     string      `json:"client_id"`
+	ClientSecret secret.Text `json:"client_secret,omitzero"`
+	Client       *ClientInfo `json:"client,omitempty"`
+}
+
+// MarshalJSON writes the secret in the clear: the person hands it to the app.
+func (r RegistrationRequest) MarshalJSON() ([]byte, error) {
+	type plain RegistrationRequest
+	return json.Marshal(struct {
+		plain
+		ClientSecret string `json:"client_secret,omitempty"`
+	}{plain(r), r.ClientSecret.Reveal()})
+}
+
+// Registered is the answer to POST /v1/client.
+type Registered struct {
+	Issuer   string `json:"issuer"`
+	ClientID string `json:"client_id"`
+}
+
+// OpenRequest is the body of POST /v1/open: show the person the app's window. It has no fields.
+type OpenRequest struct{}
+
+// Opened is the answer to POST /v1/open. It has no fields.
+type Opened struct{}
+
+// States of a grant.
+const (
+	StateReady       = "ready"       // a token can be had without the person
+	StateSignIn      = "sign_in"     // the person must sign in again
+	StateUnsaved     = "unsaved"     // the keychain did not take the newest refresh token; being retried
+	StateUnavailable = "unavailable" // the issuer could not be reached; being retried on demand
+)
+
+// Grant is what the person gave us for one server, as lists show it. It holds no secret.
+type Grant struct {
+	Server      string    `json:"server"`         // the URL as it was entered
+	Resource    string    `json:"resource"`       // canonical
+	Name        string    `json:"name,omitempty"` // the server's word for itself
+	Issuer      string    `json:"issuer"`
+	Account     string    `json:"account"`
+	Scopes      []string  `json:"scopes"` // granted
+	State       string    `json:"state"`
+	Problem     string    `json:"problem,omitempty"` // why State is not ready, as a sentence
+	Renewable   bool      `json:"renewable"`         // there is a refresh token
+	SignedInAt  time.Time `json:"signed_in_at,omitzero"`
+	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"` // of the longest-lived token held now
+	Consents    []Consent `json:"consents"`
+}
+
+// Modes of a consent: for how long the person's yes holds.
+const (
+	ModeOnce    = "once"
+	ModeRunning = "running" // while this run of the host lives
+	ModeHour    = "hour"
+	ModeAlways  = "always"
+)
+
+// Consent is the person's yes for one host to use one grant.
+type Consent struct {
+	Host      string     `json:"host"` // consent key
+	HostName  string     `json:"host_name"`
+	Level     peer.Level `json:"level"`
+	Scopes    []string   `json:"scopes"`
+	Mode      string     `json:"mode"`
+	GivenAt   time.Time  `json:"given_at"`
+	ExpiresAt time.Time  `json:"expires_at,omitzero"` // of ModeHour
+}
+
+// Grants is the answer to GET /v1/grants.
+type Grants struct {
+	Grants []Grant `json:"grants"`
+}
+
+// Status is the answer to GET /v1/status. It names nobody.
+type Status struct {
+	Version  string `json:"version"`
+	APIMinor int    `json:"api_minor"`
+	PID      int    `json:"pid"`
+	Face     string `json:"face"`     // who can ask the person: "window", "terminal", "policy"
+	Keychain string `json:"keychain"` // "ok", or what is wrong, as a sentence
+	Servers  int    `json:"servers"`
+	SignIns  int    `json:"sign_ins_needed"` // servers that need the person to sign in again
+	Waiting  int    `json:"waiting"`         // questions that wait for the person
+}
