@@ -1,0 +1,145 @@
+package face
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	grace     = 2 * time.Second  // to end, once told to
+	stuck     = 10 * time.Second // in which a window process must take a message
+	maxQueued = 256              // messages that wait for it
+)
+
+// child is one window process.
+type child struct {
+	cmd   *exec.Cmd
+	conn  *Conn
+	state *atomic.Pointer[State] // the newest, owned by Windows
+
+	woken chan struct{} // room for one: something is queued, or the state is newer
+	ended chan struct{} // closed when the process is gone
+
+	mu    sync.Mutex
+	queue []Message
+}
+
+func startChild(cmd *exec.Cmd, state *atomic.Pointer[State]) (*child, error) {
+	conn, done, err := attach(cmd)
+	if err != nil {
+		return nil, err
+	}
+	cmd.WaitDelay = grace // a program the window started may hold its standard error
+	err = cmd.Start()
+	done()
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start the window process: %w", err)
+	}
+	c := &child{cmd: cmd, conn: conn, state: state, woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	go c.write()
+	c.wake()
+	return c, nil
+}
+
+// receive passes on what the process says until it ends, and reports how it ended: nil when it was done.
+func (c *child) receive(take func(Message) error) error {
+	var err error
+	for err == nil {
+		var m Message
+		if m, err = c.conn.Receive(); err == nil {
+			err = take(m)
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) { // the latter when it left something unread
+		err = nil
+	}
+	c.conn.Close()
+	c.killAfter(grace)
+	waitErr := c.cmd.Wait()
+	close(c.ended)
+	if waitErr != nil {
+		return fmt.Errorf("window process: %w", errors.Join(waitErr, err))
+	}
+	return err
+}
+
+// killAfter ends the process by force if it has not ended by itself in time.
+func (c *child) killAfter(d time.Duration) {
+	go func() {
+		select {
+		case <-c.ended:
+		case <-time.After(d):
+			c.cmd.Process.Kill()
+		}
+	}()
+}
+
+// send queues a message; it never waits. A process that lets too many pile up is ended.
+func (c *child) send(m Message) {
+	c.mu.Lock()
+	if len(c.queue) == maxQueued {
+		c.cmd.Process.Kill()
+	} else {
+		c.queue = append(c.queue, m)
+	}
+	c.mu.Unlock()
+	c.wake()
+}
+
+func (c *child) wake() {
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
+}
+
+// write sends what is queued and, before it, the state if it is newer than the last one sent.
+func (c *child) write() {
+	var sent *State
+	for {
+		select {
+		case <-c.woken:
+		case <-c.ended:
+			return
+		}
+		c.mu.Lock()
+		queue := c.queue
+		c.queue = nil
+		c.mu.Unlock()
+		if s := c.state.Load(); s != sent {
+			sent = s
+			c.writeLine(encodeState(*s))
+		}
+		for _, m := range queue {
+			c.writeLine(encode(m))
+		}
+	}
+}
+
+// writeLine ends a process that takes nothing for too long, or whose pair is broken: receive then sees the end.
+func (c *child) writeLine(line []byte, err error) {
+	if err != nil {
+		return // too large; Ask looked before, a result is a few sentences
+	}
+	watch := time.AfterFunc(stuck, func() { c.cmd.Process.Kill() })
+	defer watch.Stop()
+	c.conn.write(line)
+}
+
+// encodeState leaves out the oldest activity when a state is too large for one message.
+func encodeState(s State) ([]byte, error) {
+	for {
+		line, err := encode(Message{State: &s})
+		if !errors.Is(err, ErrTooLarge) || len(s.Activity) == 0 {
+			return line, err
+		}
+		s.Activity = s.Activity[:len(s.Activity)/2]
+	}
+}

@@ -1,0 +1,159 @@
+package face
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+// maxMessage bounds one line in either direction, in bytes.
+const maxMessage = 1 << 20
+
+// ErrTooLarge is returned for a message above 1 MiB, by the side that would send it and by the side that receives it.
+// The receiver cannot find the next message after it.
+var ErrTooLarge = errors.New("message of more than 1 MiB between the app and its window")
+
+// Message is one line between the resident process and the window process. Exactly one field is set.
+type Message struct {
+	// To the window process.
+	Question *Question `json:"question,omitempty"` // ask the person
+	Withdraw string    `json:"withdraw,omitempty"` // ID of a question that needs no answer any more
+	State    *State    `json:"state,omitempty"`    // what to draw from now on
+	Page     string    `json:"page,omitempty"`     // open the main window there: Page…
+	Result   *Result   `json:"result,omitempty"`   // what became of a wish
+	Quit     bool      `json:"quit,omitempty"`     // close every window and end
+
+	// To the resident process.
+	Answer *Answered `json:"answer,omitempty"`
+	Wish   *Wanted   `json:"wish,omitempty"`
+}
+
+// Answered is the answer to the question with that ID.
+type Answered struct {
+	ID     string
+	Answer Answer
+}
+
+// Wanted is a wish with a number that its Result will carry.
+type Wanted struct {
+	Call uint64 `json:"call"`
+	Wish Wish   `json:"wish"`
+}
+
+// Result tells what became of the wish with that number: Err is nil when it was done.
+type Result struct {
+	Call uint64          `json:"call"`
+	Err  *localapi.Error `json:"error,omitempty"`
+}
+
+type wireAnswered struct {
+	ID           string `json:"id"`
+	Answer       Answer `json:"answer"`
+	ClientSecret string `json:"client_secret,omitempty"`
+}
+
+// MarshalJSON writes the client secret in the clear: the person typed it into the window for the resident process.
+// It is the only secret that crosses the pair.
+func (a Answered) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wireAnswered{a.ID, a.Answer, a.Answer.ClientSecret.Reveal()})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (a *Answered) UnmarshalJSON(b []byte) error {
+	var w wireAnswered
+	if err := json.Unmarshal(b, &w); err != nil {
+		return errors.New("malformed answer") // the decoder's own error could quote the secret
+	}
+	*a = Answered{w.ID, w.Answer}
+	if w.ClientSecret != "" {
+		a.Answer.ClientSecret = secret.New(w.ClientSecret)
+	}
+	return nil
+}
+
+// set counts the fields that are set.
+func (m Message) set() int {
+	n := 0
+	for _, is := range []bool{m.Question != nil, m.Withdraw != "", m.State != nil, m.Page != "", m.Result != nil,
+		m.Quit, m.Answer != nil, m.Wish != nil} {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
+// Conn is one end of the pair. Send may be called by many goroutines, Receive by one.
+type Conn struct {
+	rw io.ReadWriteCloser
+	r  *bufio.Reader
+
+	sending sync.Mutex
+}
+
+// NewConn speaks over rw. The ends that the two processes use come from [Windows] and [Inherited].
+func NewConn(rw io.ReadWriteCloser) *Conn {
+	return &Conn{rw: rw, r: bufio.NewReaderSize(rw, 32<<10)}
+}
+
+// Close ends both directions; a Receive that waits returns.
+func (c *Conn) Close() error { return c.rw.Close() }
+
+// Send writes one message. It waits while the other side reads nothing.
+func (c *Conn) Send(m Message) error {
+	line, err := encode(m)
+	if err != nil {
+		return err
+	}
+	return c.write(line)
+}
+
+func (c *Conn) write(line []byte) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	_, err := c.rw.Write(line)
+	return err
+}
+
+func encode(m Message) ([]byte, error) {
+	line, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode a message: %w", err)
+	}
+	if len(line) >= maxMessage {
+		return nil, ErrTooLarge
+	}
+	return append(line, '\n'), nil
+}
+
+// Receive waits for the next message. io.EOF: the other side is gone. After any error the connection is of no use.
+func (c *Conn) Receive() (Message, error) {
+	var line []byte
+	for {
+		part, err := c.r.ReadSlice('\n')
+		if len(line)+len(part) > maxMessage {
+			return Message{}, ErrTooLarge
+		}
+		line = append(line, part...)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return Message{}, err
+		}
+	}
+	var m Message
+	if err := json.Unmarshal(line, &m); err != nil {
+		return Message{}, errors.New("malformed message between the app and its window")
+	}
+	if m.set() != 1 {
+		return Message{}, fmt.Errorf("a message between the app and its window with %d parts instead of one", m.set())
+	}
+	return m, nil
+}

@@ -1,0 +1,95 @@
+package face
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+type readOnly struct{ io.Reader }
+
+func (readOnly) Write(b []byte) (int, error) { return len(b), nil }
+func (readOnly) Close() error                { return nil }
+
+func TestMessagesSurviveTheWire(t *testing.T) {
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	messages := []Message{
+		{Question: &Question{ID: "q", Kind: KindConsent, Asked: at, Deadline: at, Scopes: []Scope{{Name: "a\nb"}},
+			Host: peer.Host{Name: "claude", Level: peer.Signed, Process: peer.Process{PID: 1, Start: 1 << 63, Args: []string{"x"}}}}},
+		{Withdraw: "q"},
+		{State: &State{Version: "1", Grants: []localapi.Grant{{Server: "s", ExpiresAt: at,
+			Consents: []localapi.Consent{{Host: "h", Level: peer.Path, GivenAt: at}}}}}},
+		{Page: PageHosts},
+		{Quit: true},
+		{Result: &Result{Call: 7}},
+		{Result: &Result{7, localapi.Errorf(localapi.ErrIssuer, "no").WithHint("ask")}},
+		{Answer: &Answered{"q", Answer{Answered: true, ClientID: "c", ClientSecret: secret.New("canary")}}},
+		{Answer: &Answered{ID: "q"}},
+		{Wish: &Wanted{7, Wish{Kind: WishSignIn, Server: "https://x"}}},
+	}
+	r, w := io.Pipe()
+	from, to := NewConn(readOnly{r}), NewConn(struct {
+		io.Reader
+		io.WriteCloser
+	}{nil, w})
+	go func() {
+		for _, m := range messages {
+			to.Send(m)
+		}
+		to.Close()
+	}()
+	for _, want := range messages {
+		got, err := from.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	if _, err := from.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+func TestReceiveRefuses(t *testing.T) {
+	tests := map[string]struct {
+		line string
+		err  error
+	}{
+		"no JSON":       {"hello\n", nil},
+		"nothing set":   {"{}\n", nil},
+		"two set":       {`{"quit":true,"page":"hosts"}` + "\n", nil},
+		"too large":     {strings.Repeat(" ", maxMessage) + "\n", ErrTooLarge},
+		"never ends":    {strings.Repeat(" ", 4*maxMessage), ErrTooLarge},
+		"cut off":       {`{"quit":true}`, io.EOF},
+		"secret's type": {`{"answer":{"id":"q","client_secret":["canary"]}}` + "\n", nil},
+	}
+	for name, test := range tests {
+		_, err := NewConn(readOnly{strings.NewReader(test.line)}).Receive()
+		if err == nil || test.err != nil && !errors.Is(err, test.err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s quotes the input: %v", name, err)
+		}
+	}
+}
+
+func TestOnlyTheAnswerCarriesASecret(t *testing.T) {
+	a := Answer{Answered: true, ClientSecret: secret.New("canary")}
+	if b, _ := json.Marshal(a); strings.Contains(string(b), "canary") {
+		t.Errorf("an Answer alone shows it: %s", b)
+	}
+	if b, _ := json.Marshal(Answered{"q", a}); !strings.Contains(string(b), "canary") {
+		t.Errorf("the pair does not carry it: %s", b)
+	}
+}

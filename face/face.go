@@ -1,0 +1,140 @@
+// Package face is what the resident process and a face (a window, a terminal) say to each other: questions and
+// answers, the state to draw, and the person's wishes. It holds words, no rules.
+package face
+
+import (
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+// Kinds of a Question.
+const (
+	KindConsent  = "consent"   // may Host use the grant, for these scopes?
+	KindSignIn   = "sign_in"   // Host asks that the person sign in to Server
+	KindForget   = "forget"    // Host asks to forget Server
+	KindRegister = "register"  // Host asks to set a client ID for Issuer
+	KindClientID = "client_id" // Issuer registers nobody: the person is asked for a client ID
+)
+
+// Question is what a face shows. Everything a server, an issuer or a host said of itself is already bounded and
+// stripped of control and bidirectional characters.
+type Question struct {
+	ID         string    `json:"id"`
+	Kind       string    `json:"kind"`
+	Host       peer.Host `json:"host"`
+	ClientName string    `json:"client_name,omitempty"` // the host's word for itself: show it in quotes, labelled so
+	Server     string    `json:"server"`                // URL as entered
+	ServerName string    `json:"server_name,omitempty"` // the server's word for itself, beside the URL only
+	Resource   string    `json:"resource,omitempty"`
+	Issuer     string    `json:"issuer,omitempty"`
+	Account    string    `json:"account,omitempty"`
+	Scopes     []Scope   `json:"scopes,omitempty"`
+	Reason     string    `json:"reason,omitempty"` // the host's own words: show them in quotes
+	Why        string    `json:"why"`              // why the person is asked now, a sentence
+	Notes      []string  `json:"notes,omitempty"`  // facts to weigh, sentences: "this server's metadata speaks for all of …"
+	Modes      []string  `json:"modes,omitempty"`  // localapi.Mode… that may be offered, in order; never empty for KindConsent
+	SignIn     bool      `json:"sign_in"`          // a yes opens the browser
+	ClientID   string    `json:"client_id,omitempty"`
+	Asked      time.Time `json:"asked"`
+	Deadline   time.Time `json:"deadline"` // then the question is withdrawn, unanswered
+}
+
+// Scope is one row of checkboxes.
+type Scope struct {
+	Name     string `json:"name"`               // raw, always visible
+	Required bool   `json:"required,omitempty"` // the server's challenge named it: checked, cannot be unticked
+	New      bool   `json:"new,omitempty"`      // not covered by an earlier yes
+	Checked  bool   `json:"checked"`            // at first
+}
+
+// Answer is what the person said. The zero value means nobody answered.
+type Answer struct {
+	Answered     bool        `json:"answered"`
+	Allow        bool        `json:"allow"`
+	Mode         string      `json:"mode,omitempty"`          // of a yes to KindConsent
+	Scopes       []string    `json:"scopes,omitempty"`        // the checked ones
+	WrongAccount bool        `json:"wrong_account,omitempty"` // of a no: sign in with another one
+	Pause        bool        `json:"pause,omitempty"`         // of a no: quiet for this host
+	ClientID     string      `json:"client_id,omitempty"`     // of a yes to KindClientID
+	ClientSecret secret.Text `json:"-"`                       // the face's own codec carries it
+}
+
+// State is everything a window or the tray draws.
+type State struct {
+	Version  string           `json:"version"`
+	Socket   string           `json:"socket"`
+	Keychain string           `json:"keychain"` // "ok", or what is wrong, as a sentence
+	Grants   []localapi.Grant `json:"grants"`
+	Waiting  []Question       `json:"waiting"`
+	SignIns  []SignIn         `json:"sign_ins"` // browser flows under way
+	Paused   []Paused         `json:"paused"`
+	Activity []Entry          `json:"activity"` // newest first, at most 200
+}
+
+// SignIn is a browser flow under way.
+type SignIn struct {
+	ID      string    `json:"id"`
+	Server  string    `json:"server"`
+	Issuer  string    `json:"issuer"`
+	Host    string    `json:"host,omitempty"` // name of the host that wanted it; "" when the person did
+	Started time.Time `json:"started"`
+	URL     string    `json:"url,omitempty"` // to copy into a browser by hand
+}
+
+// Paused is a host that is not listened to for a while.
+type Paused struct {
+	Host  string    `json:"host"` // consent key, or name when it has no key
+	Name  string    `json:"name"`
+	Until time.Time `json:"until"`
+	Why   string    `json:"why"`
+}
+
+// Entry is one line of the activity log.
+type Entry struct {
+	Time      time.Time `json:"time"`
+	Event     string    `json:"event"` // "token", "sign_in", "refresh", "consent", "revoke", "forget", …
+	RequestID string    `json:"request_id,omitempty"`
+	Host      string    `json:"host,omitempty"` // name
+	HostKey   string    `json:"host_key,omitempty"`
+	PID       int       `json:"pid,omitempty"`
+	Resource  string    `json:"resource,omitempty"`
+	Account   string    `json:"account,omitempty"`
+	Scopes    []string  `json:"scopes,omitempty"`
+	Decision  string    `json:"decision"` // "allowed", "denied", "unanswered", "done", "failed"
+	Mode      string    `json:"mode,omitempty"`
+	Rule      string    `json:"rule"` // which rule decided, as a sentence: why asked, why not
+}
+
+// Kinds of a Wish.
+const (
+	WishSignIn  = "sign_in" // Server (a URL, also a new one), Account, Scopes
+	WishCancel  = "cancel"  // ID of a SignIn
+	WishForget  = "forget"  // Resource, Account
+	WishRevoke  = "revoke"  // Resource, Account, Host: take back a consent
+	WishResume  = "resume"  // Host: end a pause
+	WishOpenURL = "open"    // ID of a SignIn: open its page again
+	WishQuit    = "quit"
+)
+
+// Wish is something the person wants, said in a window or the tray. A face's word is the person's own: it is not asked
+// about again.
+type Wish struct {
+	Kind     string   `json:"kind"`
+	ID       string   `json:"id,omitempty"`
+	Server   string   `json:"server,omitempty"`
+	Resource string   `json:"resource,omitempty"`
+	Account  string   `json:"account,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Host     string   `json:"host,omitempty"`
+}
+
+// Pages of the main window.
+const (
+	PageServers  = "servers"
+	PageHosts    = "hosts"
+	PageWaiting  = "waiting"
+	PageActivity = "activity"
+)

@@ -1,0 +1,46 @@
+package face
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+)
+
+// pipes joins two one-way pipes to one connection.
+type pipes struct {
+	io.ReadCloser
+	w io.WriteCloser
+}
+
+func (p pipes) Write(b []byte) (int, error) { return p.w.Write(b) }
+
+func (p pipes) Close() error { return errors.Join(p.w.Close(), p.ReadCloser.Close()) }
+
+// attach makes cmd's standard input and output the pair: Windows has no inherited socket pair. done must be called
+// once cmd was started, or was not.
+func attach(cmd *exec.Cmd) (conn *Conn, done func(), err error) {
+	w, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		w.Close()
+		return nil, nil, err
+	}
+	return NewConn(pipes{r, w}), func() {}, nil
+}
+
+// Inherited is the child's end of the pair. It fails in a process that the resident process did not start as its
+// window. Call it once; from then on whatever prints to os.Stdout writes to standard error.
+func Inherited() (*Conn, error) {
+	for _, f := range []*os.File{os.Stdin, os.Stdout} {
+		if st, err := f.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
+			return nil, errors.New("the window role is started by valetkey itself and by nothing else")
+		}
+	}
+	r, w := os.Stdin, os.Stdout
+	os.Stdout = os.Stderr
+	return NewConn(pipes{r, w}), nil
+}

@@ -1,0 +1,338 @@
+package face
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+// ErrNoFace says that no window could be shown, so the person was not asked.
+var ErrNoFace = errors.New("no window can be shown")
+
+const (
+	maxChildren = 2  // window processes that one question is given to: a crash is forgiven once
+	maxWishes   = 16 // wishes under way at one time
+
+	// pageMissed is how soon after it was told to show a page a window process must have ended to have missed it. It is
+	// too short for a person to see a window and close it.
+	pageMissed = 500 * time.Millisecond
+)
+
+// WindowsConfig says how a window process is started and who hears its wishes.
+type WindowsConfig struct {
+	// Command makes the command that runs our own program in its window role. Its ExtraFiles (on Windows: Stdin and
+	// Stdout) must be free.
+	Command func() *exec.Cmd
+
+	// OnWish does what the person wants. It is called in a goroutine of its own; ctx ends with Close, not with the
+	// window. An error that is no *localapi.Error is shown as an internal one.
+	OnWish func(ctx context.Context, w Wish) error
+
+	// OnLost hears of a window process that crashed, or could not be started. nil: nobody does.
+	OnLost func(error)
+
+	Log *slog.Logger // nil: no log
+}
+
+// Windows is the resident process's side: it starts the window process when there is something to show, and takes
+// answers from the pair it gave that process and from nowhere else.
+type Windows struct {
+	cfg   WindowsConfig
+	ctx   context.Context
+	stop  context.CancelFunc
+	lives sync.WaitGroup // children and wishes
+	slots chan struct{}  // bounds wishes
+
+	state atomic.Pointer[State] // newest; with child, so that Update never waits
+	child atomic.Pointer[child] // nil: none runs. Stored under mu
+
+	mu      sync.Mutex
+	closed  bool
+	waiting []*asked // in the order of asking
+	page    string   // the page asked for last
+	paged   time.Time
+}
+
+// asked is a question without an answer yet.
+type asked struct {
+	question Question
+	children int         // window processes it was given to
+	answer   chan Answer // room for one
+	failed   chan error  // room for one
+}
+
+// NewWindows starts nothing yet.
+func NewWindows(cfg WindowsConfig) *Windows {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	w := &Windows{cfg: cfg, slots: make(chan struct{}, maxWishes)}
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	return w
+}
+
+// Ask shows q and waits for the person. When ctx ends or q.Deadline passes, the question is withdrawn and the answer is
+// the zero one: nobody answered. An error means that the person could not be asked: ErrNoFace, ErrTooLarge.
+func (w *Windows) Ask(ctx context.Context, q Question) (Answer, error) {
+	if !q.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
+		defer cancel()
+	}
+	if ctx.Err() != nil {
+		return Answer{}, nil
+	}
+	if _, err := encode(Message{Question: &q}); err != nil {
+		return Answer{}, err
+	}
+	a := &asked{question: q, answer: make(chan Answer, 1), failed: make(chan error, 1)}
+	if err := w.add(a); err != nil {
+		return Answer{}, err
+	}
+	defer w.remove(a)
+	select {
+	case answer := <-a.answer:
+		return answer, nil
+	case err := <-a.failed:
+		return Answer{}, err
+	case <-ctx.Done():
+		return Answer{}, nil
+	}
+}
+
+func (w *Windows) add(a *asked) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.find(a.question.ID) != nil {
+		return fmt.Errorf("question %q is already being asked", a.question.ID)
+	}
+	c, err := w.running()
+	if err != nil {
+		return err
+	}
+	w.waiting = append(w.waiting, a)
+	a.children++
+	c.send(Message{Question: &a.question})
+	return nil
+}
+
+// remove takes a question back that is still without an answer.
+func (w *Windows) remove(a *asked) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := len(w.waiting)
+	w.waiting = slices.DeleteFunc(w.waiting, func(b *asked) bool { return a == b })
+	if c := w.child.Load(); c != nil && len(w.waiting) < before {
+		c.send(Message{Withdraw: a.question.ID})
+	}
+}
+
+func (w *Windows) find(id string) *asked {
+	for _, a := range w.waiting {
+		if a.question.ID == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// Show opens the main window at a page (Page…), or brings it there. A failure goes to OnLost.
+func (w *Windows) Show(page string) {
+	w.mu.Lock()
+	c, err := w.running()
+	if err == nil {
+		c.send(Message{Page: page})
+		w.page, w.paged = page, time.Now()
+	}
+	w.mu.Unlock()
+	if err != nil && !w.isClosed() {
+		w.lost(err)
+	}
+}
+
+// Update gives the windows a newer state to draw. It never waits; states that a slow window has not taken yet are
+// skipped. The caller must not change what s points to afterwards.
+func (w *Windows) Update(s State) {
+	w.state.Store(&s)
+	if c := w.child.Load(); c != nil {
+		c.wake()
+	}
+}
+
+// Close withdraws every question, ends the window process and the wishes under way, and returns within seconds.
+func (w *Windows) Close() {
+	w.mu.Lock()
+	w.closed = true
+	c := w.child.Load()
+	w.fail(func(*asked) bool { return true }, ErrNoFace)
+	w.mu.Unlock()
+	w.stop()
+	if c != nil {
+		c.send(Message{Quit: true})
+		c.killAfter(grace)
+	}
+	ended := make(chan struct{})
+	go func() { w.lives.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(2 * grace):
+		w.cfg.Log.Warn("a wish did not end with the app")
+	}
+}
+
+func (w *Windows) isClosed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
+// running returns the window process, after starting it if there is none. The caller holds mu.
+func (w *Windows) running() (*child, error) {
+	if w.closed {
+		return nil, ErrNoFace
+	}
+	if c := w.child.Load(); c != nil {
+		return c, nil
+	}
+	c, err := startChild(w.cfg.Command(), &w.state)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoFace, err)
+	}
+	w.child.Store(c)
+	w.lives.Go(func() { w.listen(c) })
+	return c, nil
+}
+
+// listen takes what c says until it ends, then gives the questions it left unanswered to another one.
+func (w *Windows) listen(c *child) {
+	err := c.receive(func(m Message) error {
+		switch {
+		case m.Answer != nil:
+			w.answered(m.Answer)
+		case m.Wish != nil:
+			w.wished(c, *m.Wish)
+		default:
+			return errors.New("the window sent a message that only the app may send")
+		}
+		return nil
+	})
+
+	w.mu.Lock()
+	w.child.CompareAndSwap(c, nil)
+	w.fail(func(a *asked) bool { return a.children >= maxChildren }, ErrNoFace)
+	// A process that ends this soon after it was to show a page had closed its last window already.
+	missed := w.page
+	if time.Since(w.paged) > pageMissed {
+		missed = ""
+	}
+	w.page = ""
+	if (len(w.waiting) > 0 || missed != "") && !w.closed {
+		if next, startErr := w.running(); startErr != nil {
+			err = startErr
+			w.fail(func(*asked) bool { return true }, startErr)
+		} else {
+			for _, a := range w.waiting {
+				a.children++
+				next.send(Message{Question: &a.question})
+			}
+			if missed != "" {
+				next.send(Message{Page: missed})
+			}
+		}
+	}
+	closed := w.closed
+	w.mu.Unlock()
+	if err != nil && !closed {
+		w.lost(err)
+	}
+}
+
+func (w *Windows) lost(err error) {
+	w.cfg.Log.Warn("the window process ended badly", "error", err)
+	if w.cfg.OnLost != nil {
+		w.cfg.OnLost(err)
+	}
+}
+
+// fail ends the waiting questions that match. The caller holds mu.
+func (w *Windows) fail(match func(*asked) bool, err error) {
+	w.waiting = slices.DeleteFunc(w.waiting, func(a *asked) bool {
+		if !match(a) {
+			return false
+		}
+		a.failed <- err
+		return true
+	})
+}
+
+func (w *Windows) answered(m *Answered) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.find(m.ID)
+	if a == nil {
+		return // withdrawn while the answer was on its way
+	}
+	answer := m.Answer
+	if err := offered(a.question, answer); err != nil {
+		w.cfg.Log.Error("the window's answer does not fit its question", "question", m.ID, "error", err)
+		answer = Answer{}
+	}
+	w.waiting = slices.DeleteFunc(w.waiting, func(b *asked) bool { return a == b })
+	a.answer <- answer
+}
+
+// offered says why an answer is none that the question offers.
+func offered(q Question, a Answer) error {
+	if !a.Answered || !a.Allow {
+		return nil
+	}
+	switch q.Kind {
+	case KindConsent:
+		if !slices.Contains(q.Modes, a.Mode) {
+			return fmt.Errorf("mode %q was not offered", a.Mode)
+		}
+	case KindClientID:
+		if a.ClientID == "" {
+			return errors.New("a yes without a client ID")
+		}
+	}
+	for _, name := range a.Scopes {
+		if !slices.ContainsFunc(q.Scopes, func(s Scope) bool { return s.Name == name }) {
+			return fmt.Errorf("scope %q was not offered", name)
+		}
+	}
+	for _, s := range q.Scopes {
+		if s.Required && !slices.Contains(a.Scopes, s.Name) {
+			return fmt.Errorf("required scope %q is missing", s.Name)
+		}
+	}
+	return nil
+}
+
+// wished does a wish in the background and tells the window what became of it.
+func (w *Windows) wished(c *child, m Wanted) {
+	select {
+	case w.slots <- struct{}{}:
+	default:
+		c.send(Message{Result: &Result{m.Call, localapi.Errorf(localapi.ErrUnavailable, "too much is under way").
+			WithHint("wait until something has ended, then try again")}})
+		return
+	}
+	w.lives.Go(func() {
+		defer func() { <-w.slots }()
+		err := w.cfg.OnWish(w.ctx, m.Wish)
+		result := &Result{Call: m.Call}
+		if err != nil && !errors.As(err, &result.Err) {
+			result.Err = localapi.Errorf(localapi.ErrInternal, "%v", err)
+		}
+		c.send(Message{Result: result})
+	})
+}

@@ -1,0 +1,16 @@
+//go:build unix
+
+package face
+
+import "golang.org/x/sys/unix"
+
+func init() {
+	awaitMessage = func() {
+		for {
+			n, err := unix.Poll([]unix.PollFd{{Fd: childFD, Events: unix.POLLIN}}, int(limit.Milliseconds()))
+			if n > 0 || err != unix.EINTR {
+				return
+			}
+		}
+	}
+}
