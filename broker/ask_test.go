@@ -1,0 +1,309 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+func readAll(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	return all.String()
+}
+
+func denied(t *testing.T, err error, words string, after time.Duration) {
+	t.Helper()
+	var e *localapi.Error
+	if !errors.As(err, &e) || !errors.Is(err, localapi.ErrConsentDenied) || !strings.Contains(e.Message, words) || e.RetryAfter != after {
+		t.Errorf("err = %v (%+v), want %q again after %v", err, e, words, after)
+	}
+}
+
+func TestQuietRequestAsksNobody(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		quiet := localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionNone}
+		if _, err := h.broker.Token(t.Context(), host("claude"), quiet); !errors.Is(err, localapi.ErrSignInRequired) {
+			t.Errorf("err = %v", err)
+		}
+		h.mustToken(host("claude"))
+		h.person = forbidden(t)
+		if _, err := h.broker.Token(t.Context(), host("cursor"), quiet); !errors.Is(err, localapi.ErrConsentRequired) {
+			t.Errorf("err = %v", err)
+		}
+		if _, err := h.broker.Token(t.Context(), host("claude"), quiet); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAskAnswersAtOnce(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+			time.Sleep(30 * time.Second)
+			return always(ctx, q)
+		}
+		ask := localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionAsk}
+		began := time.Now()
+		for range 3 {
+			if _, err := h.broker.Token(t.Context(), host("cursor"), ask); !errors.Is(err, localapi.ErrConsentRequired) || time.Since(began) != 0 {
+				t.Fatalf("err = %v after %v", err, time.Since(began))
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := len(h.questions()); n != 2 {
+			t.Errorf("%d questions, want 2", n)
+		}
+		if _, err := h.broker.Token(t.Context(), host("cursor"), ask); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSameQuestionIsShownOnce(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+			time.Sleep(3 * time.Second)
+			return yes(localapi.ModeOnce)(ctx, q)
+		}
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if _, err := h.token(host("cursor")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(h.questions()); n != 2 {
+			t.Errorf("%d questions, want 2", n)
+		}
+		h.mustToken(host("cursor"))
+		if n := len(h.questions()); n != 3 {
+			t.Error("once is for one token only")
+		}
+	})
+}
+
+func TestNoAndSilenceQuietAHost(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		h.person = no
+		_, err := h.token(host("cursor"))
+		denied(t, err, "said no", 60*time.Second)
+		time.Sleep(20 * time.Second)
+		_, err = h.token(host("cursor"))
+		denied(t, err, "a moment ago", 40*time.Second)
+		time.Sleep(40 * time.Second)
+
+		h.person = silent
+		began := time.Now()
+		_, err = h.token(host("cursor"))
+		denied(t, err, "did not answer", 0)
+		if took := time.Since(began); took != answerTime {
+			t.Errorf("the question stood for %v", took)
+		}
+		h.token(host("cursor"))
+		_, err = h.token(host("cursor"))
+		denied(t, err, "paused", quietTime)
+		if p := h.broker.State().Paused; len(p) != 1 || p[0].Name != "cursor" {
+			t.Errorf("paused = %+v", p)
+		}
+		h.person = always
+		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishResume, Host: host("cursor").Host.Key}); err != nil {
+			t.Fatal(err)
+		}
+		h.mustToken(host("cursor"))
+	})
+}
+
+func TestPause(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		h.person = func(context.Context, face.Question) (face.Answer, error) {
+			return face.Answer{Answered: true, Pause: true}, nil
+		}
+		h.token(host("cursor"))
+		h.person = always
+		h.token(host("claude"), "files:write") // a yes that it has must not help it
+		h.person = func(context.Context, face.Question) (face.Answer, error) {
+			return face.Answer{Answered: true, Pause: true}, nil
+		}
+		h.token(host("claude"), "admin")
+		time.Sleep(48 * time.Hour)
+		h.person = forbidden(t)
+		for _, name := range []string{"claude", "cursor"} {
+			_, err := h.token(host(name))
+			denied(t, err, "paused", 0)
+		}
+		if n := len(h.broker.State().Paused); n != 2 {
+			t.Errorf("%d paused hosts", n)
+		}
+	})
+}
+
+func TestFloodsAreBounded(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"), "read")
+		h.person = silent
+		var wg sync.WaitGroup
+		for _, s := range []string{"s1", "s2", "s3"} {
+			wg.Go(func() { h.token(host("greedy"), s) })
+		}
+		synctest.Wait()
+		_, err := h.token(host("greedy"), "s4")
+		denied(t, err, "too many questions", 10*time.Second)
+		if n := len(h.questions()); n != 2 { // the first sign-in's, and one on the screen
+			t.Errorf("%d questions were shown at once", n-1)
+		}
+		if n := len(h.broker.State().Waiting); n != 3 {
+			t.Errorf("%d questions wait", n)
+		}
+		wg.Wait()
+
+		h.person = no
+		for n := range 7 {
+			_, err = h.token(host("pushy"), "p"+itoa(n))
+		}
+		denied(t, err, "too many questions", asksWindow)
+	})
+}
+
+func TestHangingUpTakesTheQuestionAway(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		stands := make(chan time.Duration, 1)
+		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+			began := time.Now()
+			<-ctx.Done()
+			stands <- time.Since(began)
+			return face.Answer{}, nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, err := h.broker.Token(ctx, host("cursor"), localapi.TokenRequest{Resource: serverURL}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, localapi.ErrUnavailable) {
+			t.Errorf("err = %v", err)
+		}
+		if stood := <-stands; stood != 12*time.Second {
+			t.Errorf("the question stood for %v, want the host's 10 s and 2 s of grace", stood)
+		}
+		h.person = always
+		h.mustToken(host("cursor")) // it was not the person's silence
+	})
+}
+
+func TestModesFollowAssurance(t *testing.T) {
+	key := func(level peer.Level) peer.Host { return peer.Host{Key: "k", Level: level, Instance: "1:2"} }
+	for _, test := range []struct {
+		host peer.Host
+		want []string
+	}{
+		{peer.Host{}, []string{"once"}},
+		{peer.Host{Instance: "1:2"}, []string{"once"}},
+		{peer.Host{Instance: "1:2", Level: peer.SelfReported}, []string{"once", "running"}},
+		{key(peer.Unknown), []string{"once"}},
+		{key(peer.SelfReported), []string{"once", "running", "always"}},
+		{key(peer.Path), []string{"once", "running", "hour", "always"}},
+		{key(peer.SystemPath), []string{"once", "running", "hour", "always"}},
+	} {
+		if got := modes(test.host); !slices.Equal(got, test.want) {
+			t.Errorf("modes(%+v) = %v, want %v", test.host, got, test.want)
+		}
+	}
+}
+
+func TestUpdatedProgramIsAskedAboutAgain(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		program := func(hash string) *peer.Peer {
+			return &peer.Peer{Host: peer.Host{Key: "exe:/home/p/agent#" + hash, Base: "exe:/home/p/agent", Name: "agent", Level: peer.Path, Instance: "1:2"}}
+		}
+		h.mustToken(program("aa"))
+		h.mustToken(program("bb"))
+		if q := h.questions(); len(q) != 2 || q[1].Why != "This program was updated or changed since you allowed it; keep its access?" {
+			t.Fatalf("questions = %+v", q)
+		}
+		grants, _ := h.broker.Grants(t.Context(), nil)
+		if c := grants.Grants[0].Consents; len(c) != 1 || c[0].Host != "exe:/home/p/agent#bb" {
+			t.Errorf("consents = %+v", c)
+		}
+	})
+}
+
+func TestHourEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.person = yes(localapi.ModeHour)
+		h.open()
+		defer func() { h.broker.Close() }()
+		h.mustToken(host("claude"))
+		time.Sleep(59 * time.Minute)
+		h.mustToken(host("claude"))
+		if len(h.questions()) != 1 {
+			t.Error("asked within the hour")
+		}
+		time.Sleep(2 * time.Minute)
+		h.mustToken(host("claude"))
+		if len(h.questions()) != 2 {
+			t.Error("not asked after the hour")
+		}
+	})
+}
+
+func TestRevokedConsentIsAskedForAgain(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishRevoke, Resource: serverURL, Host: host("claude").Host.Key}); err != nil {
+			t.Fatal(err)
+		}
+		h.restart()
+		h.mustToken(host("claude"))
+		if len(h.questions()) != 2 {
+			t.Error("the consent outlived its revocation")
+		}
+	})
+}
+
+func TestNobodyToAsk(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.config = func(c *Config) { c.Ask = nil }
+		h.open()
+		defer func() { h.broker.Close() }()
+		var e *localapi.Error
+		if _, err := h.token(host("claude")); !errors.Is(err, localapi.ErrConsentRequired) || !errors.As(err, &e) || e.Hint == "" {
+			t.Errorf("err = %v", err)
+		}
+		h.broker.Close()
+		h.config, h.person = nil, func(context.Context, face.Question) (face.Answer, error) {
+			return face.Answer{}, errors.New("no window can be shown")
+		}
+		h.open()
+		if _, err := h.token(host("claude")); !errors.Is(err, localapi.ErrConsentRequired) || !strings.Contains(err.Error(), "no window") {
+			t.Errorf("err = %v", err)
+		}
+	})
+}

@@ -1,0 +1,168 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/peer"
+)
+
+// revokeTimeout bounds the issuer's part of forgetting.
+const revokeTimeout = 15 * time.Second
+
+// Forget answers POST /v1/forget: when the person agrees, it deletes the grants here and revokes them at the issuer.
+func (b *Broker) Forget(ctx context.Context, from *peer.Peer, req localapi.ForgetRequest) (*localapi.Forgotten, error) {
+	w, err := newWant(ctx, from, localapi.TokenRequest{Resource: req.Resource, Account: req.Account, Client: req.Client})
+	if err != nil {
+		return nil, err
+	}
+	forgotten, err := b.forgetAsked(ctx, w)
+	if err != nil {
+		return nil, b.explain(err, w.url)
+	}
+	return forgotten, nil
+}
+
+func (b *Broker) forgetAsked(ctx context.Context, w *want) (*localapi.Forgotten, error) {
+	if err := b.load(ctx); err != nil {
+		return nil, err
+	}
+	grants := b.matching(w.url, w.account)
+	if len(grants) == 0 {
+		return nil, unknownServer(w.url, w.account)
+	}
+	b.mu.Lock()
+	q := w.question(face.KindForget, grants[0].record.clone())
+	b.mu.Unlock()
+	q.Account = w.account
+	q.Why = "The program named above asked to forget this sign-in. Every program that uses it will have to ask again."
+	if len(grants) > 1 {
+		q.Notes = []string{fmt.Sprintf("There are %d accounts at this server; all of them are forgotten.", len(grants))}
+	}
+	if _, _, err := b.ask(ctx, q); err != nil {
+		return nil, err
+	}
+	return b.forgetAll(ctx, grants)
+}
+
+func unknownServer(url, account string) error {
+	if account != "" {
+		return localapi.Errorf(localapi.ErrUnknownServer, "there is no account %q at %s", account, hostOf(url)).WithHint("vk list shows what there is")
+	}
+	return localapi.Errorf(localapi.ErrUnknownServer, "nobody signed in to %s", hostOf(url)).WithHint("vk list shows what there is")
+}
+
+// matching returns the grants for url and, unless it is "", account.
+func (b *Broker) matching(url, account string) []*grant {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []*grant
+	for _, g := range b.grants {
+		if !g.gone && g.reachedBy(url) && (account == "" || g.record.Account == account) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+func (b *Broker) forgetAll(ctx context.Context, grants []*grant) (*localapi.Forgotten, error) {
+	out := &localapi.Forgotten{}
+	for _, g := range grants {
+		b.mu.Lock()
+		shown := g.shown(time.Now())
+		b.mu.Unlock()
+		if err := g.take(ctx); err != nil {
+			return nil, err
+		}
+		err := b.forget(ctx, g)
+		g.give()
+		if notRevoked := (*revokeError)(nil); errors.As(err, &notRevoked) {
+			out.NotRevoked = append(out.NotRevoked, notRevoked.Error())
+		} else if err != nil {
+			return nil, err
+		}
+		out.Grants = append(out.Grants, shown)
+	}
+	return out, nil
+}
+
+// revokeError is a grant that is gone here but that the issuer did not take back.
+type revokeError struct {
+	issuer string
+	err    error
+}
+
+func (e *revokeError) Error() string {
+	return fmt.Sprintf("%s did not take the sign-in back (%v); you can end it on its own page of connected applications", hostOf(e.issuer), e.err)
+}
+
+func (e *revokeError) Unwrap() error { return e.err }
+
+// forget deletes g's record, lets go of it in memory, and then tells the issuer (RFC 7009). Deleting comes first: a
+// grant must not survive here because its issuer is away. A failed revocation is a *revokeError. Callers hold g's turn,
+// so that nobody is about to write it.
+func (b *Broker) forget(ctx context.Context, g *grant) error {
+	ctx = context.WithoutCancel(ctx)
+	b.mu.Lock()
+	rec := g.record.clone()
+	tokens := &oauthflow.Tokens{Refresh: rec.Refresh.Text}
+	for _, h := range g.held {
+		tokens.Access = h.access
+	}
+	b.mu.Unlock()
+	save, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	err := b.records.deleteGrant(save, rec)
+	b.noteKeychain(err)
+	if err != nil {
+		return err
+	}
+	b.drop(g)
+	err = b.revoke(ctx, rec, tokens)
+	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + hostOf(rec.Issuer)}
+	if err != nil {
+		err = &revokeError{rec.Issuer, err}
+		e.Rule = "deleted here; " + err.Error()
+	}
+	b.activity.add(e)
+	b.cfg.OnChange()
+	return err
+}
+
+func (b *Broker) revoke(ctx context.Context, rec record, tokens *oauthflow.Tokens) error {
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	if tokens.Refresh.Empty() && tokens.Access.Empty() {
+		return nil
+	}
+	issuer, err := b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
+	if err != nil {
+		return err
+	}
+	if issuer.RevocationEndpoint == "" {
+		return errors.New("it has no revocation endpoint")
+	}
+	return b.flow.Revoke(ctx, oauthflow.Request{
+		Server: rec.Server, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
+	}, tokens)
+}
+
+// drop lets go of g in memory.
+func (b *Broker) drop(g *grant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g.gone = true
+	clear(g.held)
+	g.record.Refresh = kept{}
+	for i, o := range b.grants {
+		if o == g {
+			b.grants = append(b.grants[:i:i], b.grants[i+1:]...)
+			break
+		}
+	}
+}

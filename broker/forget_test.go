@@ -1,0 +1,73 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/oauthtest"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+var forgetIt = face.Wish{Kind: face.WishForget, Resource: serverURL}
+
+func TestForgottenWhileAHostWasAskedAbout(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+			if q.SignIn { // the second question: the sign-in is gone
+				return no(ctx, q)
+			}
+			if err := h.broker.Wish(ctx, forgetIt); err != nil {
+				t.Error(err)
+			}
+			return always(ctx, q)
+		}
+		if _, err := h.token(host("cursor")); !errors.Is(err, localapi.ErrConsentDenied) {
+			t.Errorf("err = %v", err)
+		}
+		h.restart() // what counts is in the keychain
+		if grants, _ := h.broker.Grants(t.Context(), nil); len(grants.Grants) != 0 {
+			t.Errorf("what was forgotten is back: %+v", grants.Grants)
+		}
+	})
+}
+
+// TestForgottenWhileSigningIn runs on the real clock: a bubble's stands still while the listener for the browser is open.
+func TestForgottenWhileSigningIn(t *testing.T) {
+	h := newHouse(t).open()
+	defer func() { h.broker.Close() }()
+	h.mustToken(host("claude"))
+	h.issuer.Fault("/authorize", oauthtest.Times(1, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if err := h.broker.Wish(r.Context(), forgetIt); err != nil {
+			t.Error(err)
+		}
+		next.ServeHTTP(w, r)
+	}))
+	if _, err := h.broker.SignIn(t.Context(), host("vk"), localapi.SignInRequest{Resource: serverURL}); err != nil {
+		t.Fatalf("the person signed in after they had forgotten: %v", err)
+	}
+	for range 2 {
+		grants, err := h.broker.Grants(t.Context(), nil)
+		if err != nil || len(grants.Grants) != 1 || len(grants.Grants[0].Consents) != 0 {
+			t.Errorf("grants = %+v, err %v; want the new one, which nobody may use yet", grants, err)
+		}
+		h.restart()
+	}
+}
+
+func TestForgetUnderAnotherAddress(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		const alias = "https://mcp.example.com/mcp/v2"
+		h.world.AddServer(alias, issuerID).Metadata(func(doc map[string]any) { doc["resource"] = serverURL })
+		h.mustToken(host("claude"))
+		if _, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{Resource: alias}); err != nil {
+			t.Fatal(err)
+		}
+		if forgotten, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: alias}); err != nil || len(forgotten.Grants) != 1 {
+			t.Errorf("forgotten %+v, err %v", forgotten, err)
+		}
+	})
+}

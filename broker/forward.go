@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+// onceFor bounds how long a yes for once serves a host whose requests are forwarded: a token that the host held itself
+// would serve it as long as it lives.
+const onceFor = time.Hour
+
+// Forward is Token for the gateway, which uses the token itself and asks for each request of a host anew. So a yes for
+// once holds, for this run of the host, as long as the token it was given for, but for an hour at most; and the activity
+// log gets a line for each token rather than for each request.
+func (b *Broker) Forward(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error) {
+	w, err := newWant(ctx, from, req)
+	if err != nil {
+		return nil, err
+	}
+	w.forward = true
+	token, err := b.token(ctx, w)
+	if err != nil {
+		err = b.explain(err, w.url)
+	}
+	if err != nil || b.firstUse(w, token) {
+		b.logToken(w, token, err)
+	}
+	return token, err
+}
+
+// maxRemembered bounds what is remembered of hosts and tokens. Forgetting costs a line in the log, or one refresh.
+const maxRemembered = 1000
+
+// firstUse reports whether this token was not forwarded for this host before.
+func (b *Broker) firstUse(w *want, token *localapi.Token) bool {
+	key, sum := w.use(), token.AccessToken.SHA256()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.forwarded[key] == sum {
+		return false
+	}
+	if len(b.forwarded) >= maxRemembered {
+		clear(b.forwarded)
+	}
+	b.forwarded[key] = sum
+	return true
+}
+
+// use names what w is about: this run of a host, at this server.
+func (w *want) use() string {
+	return w.from.Host.Key + "\n" + w.from.Host.Instance + "\n" + w.url + "\n" + w.account
+}
+
+// handed is a token that a header helper was given.
+type handed struct {
+	sum     string
+	at      time.Time
+	instead bool // of one that was taken for refused
+}
+
+// noteRerun takes the token that this run of the host was given a moment ago for refused: header helpers are run again
+// when a server has turned down what they printed, and have no other way to say so. It is a guess, so it is made once:
+// a host that comes back yet again gets the same token, and stops (checked for Codex).
+func (b *Broker) noteRerun(w *want) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last, ok := b.handed[w.use()]
+	if ok && w.refused == "" && !last.instead && w.from.Host.Instance != "" && time.Since(last.at) < w.rerun {
+		w.refused, w.guessed = last.sum, true
+	}
+}
+
+// noteHanded remembers what w was given, for noteRerun.
+func (b *Broker) noteHanded(w *want, token *localapi.Token) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last, sum := b.handed[w.use()], token.AccessToken.SHA256()
+	instead := w.guessed || last.sum == sum && last.instead && time.Since(last.at) < w.rerun
+	if len(b.handed) >= maxRemembered {
+		clear(b.handed)
+	}
+	b.handed[w.use()] = handed{sum, time.Now(), instead}
+}

@@ -1,0 +1,222 @@
+package broker
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+func (h *house) forward(from *peer.Peer) (*localapi.Token, error) {
+	return h.broker.Forward(h.t.Context(), from, localapi.TokenRequest{Resource: serverURL})
+}
+
+func (h *house) mustForward(from *peer.Peer) *localapi.Token {
+	h.t.Helper()
+	token, err := h.forward(from)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return token
+}
+
+func (h *house) ask(from *peer.Peer) (*localapi.Token, error) { return h.token(from) }
+
+// tokenLines counts the activity log's lines about tokens.
+func (h *house) tokenLines() int {
+	n := 0
+	for _, e := range h.broker.State().Activity {
+		if e.Event == "token" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestForwardLogsWhatIsRefused(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.person = no
+		for i := range 2 {
+			if _, err := h.forward(host("claude")); !errors.Is(err, localapi.ErrConsentDenied) {
+				t.Fatal(err)
+			}
+			if h.tokenLines() != i+1 {
+				t.Errorf("%d lines in the log", h.tokenLines())
+			}
+		}
+	})
+}
+
+// TestRerun: a header helper that is run again within seconds gets another token, once.
+func TestRerun(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		ask := func(from *peer.Peer, rerun int) string {
+			t.Helper()
+			token, err := h.broker.Token(t.Context(), from, localapi.TokenRequest{Resource: serverURL, RerunS: rerun, Interaction: localapi.InteractionAsk})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token.AccessToken.SHA256()
+		}
+		codex := host("codex")
+		h.mustToken(codex) // consent and sign-in
+		first := ask(codex, 10)
+		time.Sleep(10 * time.Second)
+		if ask(codex, 10) != first || h.refreshes() != 0 {
+			t.Error("ten seconds later it counted as refused")
+		}
+		second := codexInAnotherRun()
+		if ask(second, 10) != first {
+			t.Error("another run of the host counted as a rerun")
+		}
+		time.Sleep(5 * time.Second)
+		renewed := ask(codex, 10)
+		if renewed == first || h.refreshes() != 1 {
+			t.Errorf("a rerun got the same token; %d refreshes", h.refreshes())
+		}
+		for range 3 { // and nobody is asked to sign in because of a guess
+			if ask(codex, 10) != renewed || h.refreshes() != 1 {
+				t.Error("a rerun after that one got yet another token")
+			}
+		}
+		if ask(codex, 0) != renewed {
+			t.Error("a request that is no helper's counted as a rerun")
+		}
+		time.Sleep(time.Minute)
+		if ask(codex, 10) != renewed || ask(codex, 10) == renewed || h.refreshes() != 2 {
+			t.Errorf("a minute later it starts anew; %d refreshes", h.refreshes())
+		}
+		if len(h.questions()) != 1 {
+			t.Errorf("%d questions", len(h.questions()))
+		}
+	})
+}
+
+// TestRerunIsNoRefusal: what was only guessed does not make the next refusal a reason to sign in again.
+func TestRerunIsNoRefusal(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		codex := host("codex")
+		h.mustToken(codex)
+		request := localapi.TokenRequest{Resource: serverURL, RerunS: 10}
+		var token *localapi.Token
+		for range 2 {
+			var err error
+			if token, err = h.broker.Token(t.Context(), codex, request); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.person = forbidden(t)
+		again, err := h.broker.Token(t.Context(), codex, localapi.TokenRequest{Resource: serverURL, Refused: token.AccessToken.SHA256()})
+		if err != nil || again.AccessToken.Equal(token.AccessToken) || h.browsers != 1 {
+			t.Errorf("%v, %d browsers", err, h.browsers)
+		}
+	})
+}
+
+// TestStepUpKeepsTheNarrowToken: STP-9.
+func TestStepUpKeepsTheNarrowToken(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.person = yes(localapi.ModeAlways, "files:read")
+		narrow := h.mustToken(host("claude"))
+		h.person = no
+		demand := localapi.TokenRequest{Resource: serverURL, Refused: narrow.AccessToken.SHA256(),
+			Challenges: []string{`Bearer error="insufficient_scope", scope="files:write"`}}
+		if _, err := h.broker.Token(t.Context(), host("claude"), demand); !errors.Is(err, localapi.ErrConsentDenied) {
+			t.Fatal(err)
+		}
+		if token := h.mustToken(host("claude")); !token.AccessToken.Equal(narrow.AccessToken) || h.refreshes() != 0 {
+			t.Errorf("the narrow token is gone; %d refreshes", h.refreshes())
+		}
+	})
+}
+
+func codexInAnotherRun() *peer.Peer {
+	p := host("codex")
+	p.Host.Instance = "2:codex"
+	return p
+}
+
+// TestAskedDuringTheSignIn: who asks again while the person is in the browser gets what they allowed already. It runs on
+// the real clock: a bubble's stands still while the listener for the browser is open.
+func TestAskedDuringTheSignIn(t *testing.T) {
+	again := host("claude")
+	again.Host.Instance = "2:claude"
+	for _, c := range []struct {
+		mode      string
+		second    *peer.Peer
+		ask       func(*house, *peer.Peer) (*localapi.Token, error)
+		questions int
+	}{
+		{localapi.ModeAlways, host("claude"), (*house).forward, 1},
+		{localapi.ModeAlways, host("claude"), (*house).ask, 1},
+		{localapi.ModeOnce, host("claude"), (*house).forward, 1},
+		{localapi.ModeOnce, host("claude"), (*house).ask, 2},
+		{localapi.ModeAlways, again, (*house).forward, 1},
+		{localapi.ModeOnce, again, (*house).forward, 2},
+		{localapi.ModeRunning, again, (*house).forward, 2},
+		{localapi.ModeAlways, host("cursor"), (*house).forward, 2},
+	} {
+		h := newHouse(t)
+		h.person = yes(c.mode)
+		browsing, signedIn := make(chan struct{}), make(chan struct{})
+		h.issuer.Fault("/authorize", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == http.MethodGet {
+				close(browsing)
+			}
+			<-signedIn
+			next.ServeHTTP(w, r)
+		})
+		h.open()
+		results := make(chan error, 2)
+		go func() { _, err := h.forward(host("claude")); results <- err }()
+		<-browsing
+		go func() { _, err := c.ask(h, c.second); results <- err }()
+		for joined := 0; joined < 2; {
+			time.Sleep(time.Millisecond)
+			h.broker.mu.Lock()
+			for _, s := range h.broker.signIns {
+				joined = len(s.yes)
+			}
+			h.broker.mu.Unlock()
+		}
+		close(signedIn)
+		for range 2 {
+			if err := <-results; err != nil {
+				t.Errorf("%s, %s: %v", c.mode, c.second.Host.Instance, err)
+			}
+		}
+		if len(h.questions()) != c.questions || h.browsers != 1 {
+			t.Errorf("%s, %s: %d questions, %d browsers", c.mode, c.second.Host.Instance, len(h.questions()), h.browsers)
+		}
+		h.broker.Close()
+	}
+}
+
+// TestSignedInDuringDiscovery: who was still looking for the server's issuer when another request was through looks
+// again before it asks.
+func TestSignedInDuringDiscovery(t *testing.T) {
+	h := newHouse(t)
+	looking, found := make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	h.server.Fault("", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if first.CompareAndSwap(false, true) {
+			close(looking)
+			<-found
+		}
+		next.ServeHTTP(w, r)
+	})
+	h.open()
+	defer func() { h.broker.Close() }()
+	late := make(chan error, 1)
+	go func() { _, err := h.forward(host("claude")); late <- err }()
+	<-looking
+	h.mustForward(host("claude"))
+	close(found)
+	if err := <-late; err != nil || len(h.questions()) != 1 || h.browsers != 1 {
+		t.Errorf("%v; %d questions, %d browsers", err, len(h.questions()), h.browsers)
+	}
+}

@@ -1,0 +1,287 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/keystore"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/oauthflow"
+)
+
+// recordVersion is the newest format this program writes. A newer one in the keychain is left alone (threat T14).
+const recordVersion = 1
+
+// Why an item of the keychain is left alone.
+var (
+	errNewer = errors.New("it was written by a newer Valet Key")
+	errAlien = errors.New("it is not a record of Valet Key")
+)
+
+// record is one grant as the keychain keeps it: the only truth about it. Everything that decides who may use the grant,
+// and where its refresh token may be sent, is in it and nowhere else.
+type record struct {
+	Version      int                `json:"v"`
+	Server       string             `json:"server"`
+	Resource     string             `json:"resource"`
+	Name         string             `json:"name,omitempty"`
+	Issuer       string             `json:"issuer"`
+	Account      string             `json:"account"`
+	Registration registration       `json:"registration"`
+	Refresh      kept               `json:"refresh_token,omitzero"`
+	Requested    []string           `json:"requested"`
+	Granted      []string           `json:"granted"`
+	Prefix       bool               `json:"prefix,omitempty"`      // Resource is a path prefix of Server
+	Wide         bool               `json:"wide,omitempty"`        // the issuer does not narrow tokens on refresh
+	Problem      string             `json:"problem,omitempty"`     // why the person must sign in again, as a sentence
+	Consents     []localapi.Consent `json:"consents"`              // ModeAlways and ModeHour only
+	SignedInAt   time.Time          `json:"signed_in_at,omitzero"` //
+	RefreshedAt  time.Time          `json:"refreshed_at,omitzero"`
+}
+
+// registration is oauthflow.Registration as a record keeps it.
+type registration struct {
+	ClientID        string    `json:"client_id"`
+	Secret          kept      `json:"client_secret,omitzero"`
+	AuthMethod      string    `json:"auth_method"`
+	RedirectURIs    []string  `json:"redirect_uris,omitempty"`
+	SecretExpiry    time.Time `json:"secret_expiry,omitzero"`
+	Source          string    `json:"source"`
+	ManagementURI   string    `json:"management_uri,omitempty"`
+	ManagementToken kept      `json:"management_token,omitzero"`
+}
+
+// kept is a secret as the keychain keeps it: the one place where a secret.Text goes into JSON in the clear.
+type kept struct{ secret.Text }
+
+func (k kept) MarshalJSON() ([]byte, error) { return json.Marshal(k.Reveal()) }
+
+// IsZero makes omitzero leave an empty secret out.
+func (k kept) IsZero() bool { return k.Empty() }
+
+func keepRegistration(r oauthflow.Registration) registration {
+	return registration{
+		ClientID: r.ClientID, Secret: kept{r.Secret}, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
+		SecretExpiry: r.SecretExpiry, Source: r.Source,
+		ManagementURI: r.ManagementURI, ManagementToken: kept{r.ManagementToken},
+	}
+}
+
+func (r registration) at(issuer string) oauthflow.Registration {
+	return oauthflow.Registration{
+		Issuer: issuer, ClientID: r.ClientID, Secret: r.Secret.Text, AuthMethod: r.AuthMethod,
+		RedirectURIs: r.RedirectURIs, SecretExpiry: r.SecretExpiry, Source: r.Source,
+		ManagementURI: r.ManagementURI, ManagementToken: r.ManagementToken.Text,
+	}
+}
+
+// client is a registration that the person entered, as the keychain keeps it.
+type client struct {
+	Version      int          `json:"v"`
+	Issuer       string       `json:"issuer"`
+	Server       string       `json:"server,omitempty"` // the server it was entered for
+	Registration registration `json:"registration"`
+}
+
+// index lists what is in the keychain, because a keychain cannot be asked. An item is listed before it is written and
+// struck off after it was deleted, so nothing is ever in the keychain unlisted; a listed item that is not there is
+// one that was never finished.
+type index struct {
+	Version int      `json:"v"`
+	Grants  []string `json:"grants"`
+	Clients []string `json:"clients"`
+}
+
+const indexName = "index"
+
+func grantName(resource, issuer, account string) string {
+	return "grant-" + shortHash(resource, issuer, account)
+}
+
+func clientName(issuer string) string { return "client-" + shortHash(issuer) }
+
+func shortHash(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// records is the keychain seen as records.
+type records struct {
+	store keystore.Store
+	mu    sync.Mutex // guards index, and keeps the write of an item together with that of its line
+	index index
+	alien map[string]error // items that cannot be read, and why: they are never written over
+}
+
+// load reads everything. Records that cannot be read come back in problems, by name, and stay where they are.
+func (r *records) load(ctx context.Context) (grants []record, clients []client, problems []error, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := get(ctx, r.store, indexName, &r.index); err != nil && !errors.Is(err, keystore.ErrNotFound) {
+		return nil, nil, nil, err
+	}
+	for _, name := range r.index.Grants {
+		var rec record
+		switch err := get(ctx, r.store, name, &rec); {
+		case err == nil:
+			grants = append(grants, rec)
+		case errors.Is(err, keystore.ErrNotFound):
+		case unreadable(err):
+			problems = append(problems, r.shun(name, err))
+		default:
+			return nil, nil, nil, err
+		}
+	}
+	for _, name := range r.index.Clients {
+		var c client
+		switch err := get(ctx, r.store, name, &c); {
+		case err == nil:
+			clients = append(clients, c)
+		case errors.Is(err, keystore.ErrNotFound):
+		case unreadable(err):
+			problems = append(problems, r.shun(name, err))
+		default:
+			return nil, nil, nil, err
+		}
+	}
+	slices.SortFunc(grants, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.Server, b.Server), a.SignedInAt.Compare(b.SignedInAt), cmp.Compare(a.Account, b.Account))
+	})
+	return grants, clients, problems, nil
+}
+
+// shun remembers that name is not ours to write.
+func (r *records) shun(name string, err error) error {
+	if r.alien == nil {
+		r.alien = map[string]error{}
+	}
+	r.alien[name] = fmt.Errorf("the keychain item %s is in the way: %w", name, err)
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// writable tells whether a grant may be written; an item that could not be read is in the way of one.
+func (r *records) writable(resource, issuer, account string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.alien[grantName(resource, issuer, account)]
+}
+
+// unreadable tells a record that is wrong in itself from a keychain that did not answer.
+func unreadable(err error) bool {
+	return !errors.Is(err, keystore.ErrLocked) && !errors.Is(err, keystore.ErrUnavailable) && !errors.Is(err, keystore.ErrTimeout) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+func get(ctx context.Context, store keystore.Store, name string, into any) error {
+	b, err := store.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	var head struct {
+		Version int `json:"v"`
+	}
+	if json.Unmarshal(b, &head) != nil {
+		return errAlien // the decoder's words could quote a secret
+	}
+	if head.Version > recordVersion {
+		return errNewer
+	}
+	if json.Unmarshal(b, into) != nil {
+		return errAlien
+	}
+	return nil
+}
+
+// saveGrant writes rec, listing it first when it is new.
+func (r *records) saveGrant(ctx context.Context, rec record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := grantName(rec.Resource, rec.Issuer, rec.Account)
+	if err := r.alien[name]; err != nil {
+		return err
+	}
+	if err := r.list(ctx, &r.index.Grants, name); err != nil {
+		return err
+	}
+	rec.Version = recordVersion
+	return set(ctx, r.store, name, rec)
+}
+
+// saveClient writes c, listing it first when it is new.
+func (r *records) saveClient(ctx context.Context, c client) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := clientName(c.Issuer)
+	if err := r.alien[name]; err != nil {
+		return err
+	}
+	if err := r.list(ctx, &r.index.Clients, name); err != nil {
+		return err
+	}
+	c.Version = recordVersion
+	return set(ctx, r.store, name, c)
+}
+
+// deleteGrant removes rec, then its line in the index.
+func (r *records) deleteGrant(ctx context.Context, rec record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := grantName(rec.Resource, rec.Issuer, rec.Account)
+	if err := r.store.Delete(ctx, name); err != nil {
+		return err
+	}
+	at := slices.Index(r.index.Grants, name)
+	if at < 0 {
+		return nil
+	}
+	next := r.index
+	next.Grants = slices.Delete(slices.Clone(r.index.Grants), at, at+1)
+	return r.setIndex(ctx, next)
+}
+
+func (r *records) list(ctx context.Context, names *[]string, name string) error {
+	if slices.Contains(*names, name) {
+		return nil
+	}
+	before := *names
+	*names = append(slices.Clone(before), name)
+	if err := r.setIndex(ctx, r.index); err != nil {
+		*names = before
+		return err
+	}
+	return nil
+}
+
+// setIndex writes the index; an empty one is removed, so that nothing stays behind.
+func (r *records) setIndex(ctx context.Context, next index) error {
+	next.Version = recordVersion
+	write := func() error { return set(ctx, r.store, indexName, next) }
+	if len(next.Grants)+len(next.Clients) == 0 {
+		write = func() error { return r.store.Delete(ctx, indexName) }
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	r.index = next
+	return nil
+}
+
+func set(ctx context.Context, store keystore.Store, name string, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return store.Set(ctx, name, b)
+}

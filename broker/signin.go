@@ -1,0 +1,296 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/peer"
+)
+
+type signInKey struct{ server, account string }
+
+// signIn is one browser flow under way. It outlives the host that wanted it: the person may be in the middle of it.
+type signIn struct {
+	face.SignIn
+	cancel context.CancelFunc
+	yes    []granted     // what the person allowed together with it, kept also when the host has hung up meanwhile
+	done   chan struct{} // closed when err is set
+	err    error
+}
+
+// granted is a consent for a grant that is not there yet.
+type granted struct {
+	host peer.Host
+	localapi.Consent
+}
+
+// signInTimeout bounds one browser flow, with the exchange and the save after it.
+const signInTimeout = 10 * time.Minute
+
+// signIn runs the browser flow for t, or joins the one under way (which may be about other scopes), and waits for its
+// end. The grant is in place when it returns nil, with yes in it when the person allowed host more than this once.
+func (b *Broker) signIn(ctx context.Context, t *target, ask scopes, host peer.Host, yes *localapi.Consent) (joined bool, err error) {
+	key := signInKey{t.server, t.account}
+	b.mu.Lock()
+	s, joined := b.signIns[key]
+	if !joined {
+		b.lastID++
+		jobCtx, cancel := context.WithTimeout(b.ctx, signInTimeout)
+		s = &signIn{cancel: cancel, done: make(chan struct{})}
+		s.SignIn = face.SignIn{ID: "s" + itoa(b.lastID), Server: t.server, Issuer: t.issuer.ID, Host: host.Name, Started: time.Now()}
+		b.signIns[key] = s
+		b.jobs.Go(func() {
+			defer cancel()
+			err := b.runSignIn(jobCtx, t, ask)
+			b.mu.Lock()
+			delete(b.signIns, key)
+			yes := s.yes
+			b.mu.Unlock()
+			if err == nil {
+				err = b.addConsents(jobCtx, t, yes)
+			}
+			s.err = err
+			close(s.done)
+			b.cfg.OnChange()
+		})
+	}
+	if yes != nil {
+		s.yes = append(s.yes, granted{host, *yes})
+	}
+	b.mu.Unlock()
+	b.cfg.OnChange()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return joined, ctx.Err()
+	}
+	return joined, s.err
+}
+
+// agreed is what the person allowed w's host together with the sign-in to t that is under way, if that covers offered;
+// nil when there is no such thing. A yes for once is for another request, unless the gateway makes both.
+func (b *Broker) agreed(t *target, w *want, offered scopes) *localapi.Consent {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.signIns[signInKey{t.server, t.account}]
+	if !ok {
+		return nil
+	}
+	for _, y := range s.yes {
+		same := hostID(y.host) == hostID(w.from.Host) && (y.Mode == localapi.ModeAlways || y.Mode == localapi.ModeHour || y.host.Instance == w.from.Host.Instance)
+		if same && (y.Mode != localapi.ModeOnce || w.forward) && scopeSet(y.Scopes).covers(offered) {
+			return &y.Consent
+		}
+	}
+	return nil
+}
+
+// addConsents keeps what the person allowed before the grant was there.
+func (b *Broker) addConsents(ctx context.Context, t *target, yes []granted) error {
+	b.mu.Lock()
+	g := b.grantOf(t)
+	b.mu.Unlock()
+	if g == nil {
+		return nil // forgotten meanwhile; the next look says so
+	}
+	for _, y := range yes {
+		if err := b.addConsent(context.WithoutCancel(ctx), g, y.host, &y.Consent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grantOf finds the grant that t leads to. Callers hold mu.
+func (b *Broker) grantOf(t *target) *grant {
+	for _, g := range b.grants {
+		if !g.gone && g.record.Resource == t.resource.ID && g.record.Issuer == t.issuer.ID && g.record.Account == t.account {
+			return g
+		}
+	}
+	return nil
+}
+
+// runSignIn runs one browser flow and writes the record. Only then does anybody learn of it.
+func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
+	b.mu.Lock()
+	another := slices.ContainsFunc(b.grants, func(o *grant) bool {
+		return !o.gone && o.record.Issuer == t.issuer.ID && o.record.Account != t.account
+	})
+	b.mu.Unlock()
+	request := oauthflow.Request{
+		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer,
+		Scopes: askIssuer(ask, t.issuer), Registration: b.registration(t.issuer.ID), SelectAccount: another,
+		AskClient: func(ctx context.Context, issuer string) (oauthflow.Registration, error) {
+			return b.askClient(ctx, t, issuer)
+		},
+	}
+	registration, tokens, err := b.flow.SignIn(ctx, request)
+	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
+	b.logSignIn(t, ask, err)
+	if err != nil {
+		return err
+	}
+	got, now := scopeSet(tokens.Scopes), time.Now()
+	g, fresh := b.takeGrant(t)
+	defer g.give()
+	b.keep(ctx, g, func(r *record) {
+		r.Name, r.Prefix = t.resource.Name, t.resource.Prefix
+		r.Registration = keepRegistration(registration)
+		r.Refresh = kept{tokens.Refresh}
+		r.Requested = scopeSet(r.Requested, ask)
+		r.Granted = got
+		r.Problem, r.Wide = "", false
+		r.SignedInAt, r.RefreshedAt = now, now
+	})
+	replaced := b.introduce(g, fresh, t)
+	b.mu.Lock()
+	clear(g.held)
+	clear(g.refused)
+	clear(g.missing)
+	for _, s := range ask.minus(got) {
+		g.missing[s] = now
+	}
+	g.down = ""
+	g.hold(tokens, got, false)
+	b.mu.Unlock()
+	forgotten, err := b.forgetAll(context.WithoutCancel(ctx), replaced)
+	if err != nil {
+		b.log.Warn("a grant at the server's former issuer could not be removed", "error", err)
+	} else if len(forgotten.NotRevoked) > 0 {
+		b.log.Warn("a grant at the server's former issuer was not revoked", "error", forgotten.NotRevoked)
+	}
+	return nil
+}
+
+// takeGrant takes the turn of the grant that t leads to, or makes one, with its turn taken, that nobody can find yet.
+// The person may forget the grant while its turn is waited for, so it is looked for again then.
+func (b *Broker) takeGrant(t *target) (g *grant, fresh bool) {
+	for {
+		b.mu.Lock()
+		g = b.grantOf(t)
+		b.mu.Unlock()
+		if fresh = g == nil; fresh {
+			g = newGrant(t.record())
+		}
+		g.turn <- struct{}{} // turns are always given back within the bounds of an issuer call
+		b.mu.Lock()
+		gone := g.gone
+		b.mu.Unlock()
+		if !gone {
+			return g, fresh
+		}
+		g.give()
+	}
+}
+
+// introduce lets everyone find g, and returns the grants it replaces: those of the same server and account at an issuer
+// that the server no longer names. Their tokens are good for nothing now.
+func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range b.grants {
+		r := o.record
+		if o != g && !o.gone && r.Server == t.server && r.Account == t.account && !slices.Contains(t.resource.Issuers, r.Issuer) {
+			replaced = append(replaced, o)
+		}
+	}
+	if fresh {
+		b.grants = append(b.grants, g)
+	}
+	return replaced
+}
+
+// askIssuer adds offline_access where the issuer knows it: without it there may be no refresh token. Alone it would
+// replace the issuer's default scopes, so it is never sent alone.
+func askIssuer(ask scopes, issuer *discovery.Issuer) []string {
+	if len(ask) > 0 && slices.Contains(issuer.Scopes, offlineAccess) {
+		return append(slices.Clone(ask), offlineAccess)
+	}
+	return ask
+}
+
+// showURL lets the person find the page of a sign-in again.
+func (b *Broker) showURL(req oauthflow.Request, url string) {
+	b.mu.Lock()
+	for key, s := range b.signIns {
+		if key.server == req.Server && s.Issuer == req.Issuer.ID {
+			s.URL = url
+		}
+	}
+	b.mu.Unlock()
+	b.cfg.OnChange()
+}
+
+// SignIn answers POST /v1/signin: it asks the person, then sends them to the issuer, and returns the grant.
+func (b *Broker) SignIn(ctx context.Context, from *peer.Peer, req localapi.SignInRequest) (*localapi.Grant, error) {
+	w, err := newWant(ctx, from, localapi.TokenRequest{
+		Resource: req.Resource, Account: req.Account, Scopes: req.Scopes, Reason: req.Reason, Client: req.Client,
+	})
+	if err != nil {
+		return nil, err
+	}
+	grant, err := b.signInAsked(ctx, w)
+	if err != nil {
+		return nil, b.explain(err, w.url)
+	}
+	return grant, nil
+}
+
+func (b *Broker) signInAsked(ctx context.Context, w *want) (*localapi.Grant, error) {
+	if err := b.load(ctx); err != nil {
+		return nil, err
+	}
+	t, err := b.discoverGrant(ctx, w.url, w.account, nil)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	var before scopes
+	if g := b.grantOf(t); g != nil {
+		before = scopeSet(g.record.Requested)
+	}
+	b.mu.Unlock()
+	offered := scopeSet(w.scopes, before)
+	if len(offered) == 0 {
+		offered = t.scopes
+	}
+	q := w.question(face.KindSignIn, t.record())
+	q.Scopes, q.SignIn, q.Notes = scopeRows(offered, nil, before), true, b.notes(t)
+	q.Why = "You, or the program named above, asked to sign in to this server."
+	if w.from.Host.Name == "" {
+		q.Why = "You asked to sign in to this server."
+	}
+	answer, _, err := b.ask(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	chosen := scopeSet(answer.Scopes).and(offered)
+	if len(chosen) == 0 && len(offered) > 0 {
+		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the person allowed none of the scopes")
+	}
+	if _, err := b.signIn(ctx, t, chosen, w.from.Host, nil); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := b.grantOf(t)
+	if g == nil {
+		return nil, localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", hostOf(t.server))
+	}
+	shown := g.shown(time.Now())
+	return &shown, nil
+}
+
+func (b *Broker) logSignIn(t *target, ask scopes, err error) {
+	e := face.Entry{Time: time.Now(), Event: "sign_in", Resource: t.resource.ID, Account: t.account, Scopes: ask, Decision: "done", Rule: "signed in at " + hostOf(t.issuer.ID)}
+	if err != nil {
+		e.Decision, e.Rule = "failed", sentence(err.Error())
+	}
+	b.activity.add(e)
+}

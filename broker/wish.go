@@ -1,0 +1,110 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+// Wish does what the person asked for in a window or the tray. Their word is not asked about again, but a sign-in is
+// still shown to them before the browser opens: which issuer, which scopes. It returns when the thing is done; an error
+// is a *localapi.Error.
+func (b *Broker) Wish(ctx context.Context, w face.Wish) error {
+	err := b.wish(ctx, w)
+	if err != nil {
+		return b.explain(err, orElse(w.Server, w.Resource))
+	}
+	return nil
+}
+
+func (b *Broker) wish(ctx context.Context, w face.Wish) error {
+	if err := b.load(ctx); err != nil {
+		return err
+	}
+	switch w.Kind {
+	case face.WishSignIn:
+		want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: orElse(w.Server, w.Resource), Account: w.Account, Scopes: w.Scopes})
+		if err != nil {
+			return err
+		}
+		_, err = b.signInAsked(ctx, want)
+		return err
+	case face.WishCancel:
+		return b.withSignIn(w.ID, func(s *signIn) { s.cancel() })
+	case face.WishOpenURL:
+		var url string
+		if err := b.withSignIn(w.ID, func(s *signIn) { url = s.URL }); err != nil {
+			return err
+		}
+		if url == "" || b.cfg.OpenURL == nil {
+			return localapi.Errorf(localapi.ErrUnavailable, "the page of this sign-in is not known yet").WithHint("try again in a moment")
+		}
+		return b.cfg.OpenURL(ctx, url)
+	case face.WishForget:
+		grants := b.matching(w.Resource, w.Account)
+		if len(grants) == 0 {
+			return unknownServer(w.Resource, w.Account)
+		}
+		forgotten, err := b.forgetAll(ctx, grants)
+		if err == nil && len(forgotten.NotRevoked) > 0 {
+			return localapi.Errorf(localapi.ErrIssuer, "Forgotten here. %s", sentence(forgotten.NotRevoked[0]))
+		}
+		return err
+	case face.WishRevoke:
+		return b.revokeConsent(ctx, w)
+	case face.WishResume:
+		b.mu.Lock()
+		delete(b.asking.paused, w.Host)
+		delete(b.asking.unanswered, w.Host)
+		b.mu.Unlock()
+		b.cfg.OnChange()
+		return nil
+	}
+	return localapi.Errorf(localapi.ErrBadRequest, "there is no wish %q", w.Kind)
+}
+
+func (b *Broker) withSignIn(id string, do func(*signIn)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.signIns {
+		if s.ID == id {
+			do(s)
+			return nil
+		}
+	}
+	return localapi.Errorf(localapi.ErrUnknownServer, "this sign-in is over")
+}
+
+// revokeConsent takes back what a host was allowed: every mode of it, at one grant.
+func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
+	grants := b.matching(w.Resource, w.Account)
+	if len(grants) == 0 {
+		return unknownServer(w.Resource, w.Account)
+	}
+	for _, g := range grants {
+		if err := g.take(ctx); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		g.running = slices.DeleteFunc(g.running, func(c running) bool { return c.Host == w.Host })
+		kept := slices.ContainsFunc(g.record.Consents, func(c localapi.Consent) bool { return c.Host == w.Host })
+		b.mu.Unlock()
+		var err error
+		if kept {
+			err = b.save(ctx, g, func(r *record) {
+				r.Consents = slices.DeleteFunc(r.Consents, func(c localapi.Consent) bool { return c.Host == w.Host })
+			})
+		}
+		g.give()
+		if err != nil {
+			return err
+		}
+	}
+	b.activity.add(face.Entry{Time: time.Now(), Event: "revoke", HostKey: w.Host, Resource: w.Resource, Account: w.Account, Decision: "done", Rule: "you took the consent back"})
+	b.cfg.OnChange()
+	return nil
+}
