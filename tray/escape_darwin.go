@@ -1,0 +1,5 @@
+//go:build cgo
+
+package tray
+
+func escape(label string) string { return label }

@@ -1,0 +1,85 @@
+//go:build unix && !darwin
+
+package tray
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"fyne.io/systray"
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	watcher = "org.kde.StatusNotifierWatcher"
+	busTime = 2 * time.Second // for the bus to answer
+)
+
+// Available tells whether an icon would be seen now: nil, ErrNoHost or ErrNoBus. It asks the session bus over a
+// connection of its own and never starts a bus.
+func Available(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, busTime)
+	defer cancel()
+	// Where there is no address, the library's usual way in runs dbus-launch, which leaves a bus behind that nobody owns.
+	conn, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoBus, err)
+	}
+	defer conn.Close()
+	if err := errors.Join(conn.Auth(nil), ctx.Err()); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoBus, err)
+	}
+	if err := conn.Hello(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoBus, err)
+	}
+	var owned bool
+	if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, watcher).Store(&owned); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoBus, err)
+	}
+	if !owned {
+		return ErrNoHost
+	}
+	var registered dbus.Variant
+	err = conn.Object(watcher, "/StatusNotifierWatcher").CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
+		watcher, "IsStatusNotifierHostRegistered").Store(&registered)
+	if is, ok := registered.Value().(bool); err != nil || !ok || !is {
+		return ErrNoHost
+	}
+	return nil
+}
+
+// startable says why systray must not be started: it would start a bus, or wait for one without an end.
+func startable(ctx context.Context) error {
+	if err := Available(ctx); err != nil && !errors.Is(err, ErrNoHost) {
+		return err
+	}
+	return nil
+}
+
+func (t *Tray) run(ctx context.Context) error {
+	systray.SetTitle("Valet Key") // also the Id that tray hosts remember the icon by
+	c := t.first()                // before the start: what is set while systray starts can be lost
+	built := make(chan struct{})
+	start, end := systray.RunWithExternalLoop(func() { defer close(built); c.show(c.now) }, nil)
+	start()
+	defer end()
+	<-built
+	bus, err := dbus.SessionBus() // the one that systray has just connected to
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoBus, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lost := context.AfterFunc(bus.Context(), cancel)
+	t.draw(ctx, c)
+	if !lost() {
+		return fmt.Errorf("%w: it went away", ErrNoBus)
+	}
+	return nil
+}
+
+// escape keeps an underscore from being taken for the mark of an access key (com.canonical.dbusmenu, property label).
+func escape(label string) string { return strings.ReplaceAll(label, "_", "__") }
