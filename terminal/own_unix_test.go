@@ -1,0 +1,89 @@
+//go:build unix
+
+package terminal
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestOwnership changes one thing at a time on the way to a policy file that is good.
+func TestOwnership(t *testing.T) {
+	const somebody = 4242
+	root := os.Geteuid() == 0
+	type files struct{ dir, sub, policy, secret string }
+	chmod := func(path string, mode os.FileMode) error { return os.Chmod(path, mode) }
+	tests := []struct {
+		name   string
+		root   bool // needs root
+		change func(f files) error
+		want   string // of the error; "" is fine
+	}{
+		{"as it should be", false, func(f files) error { return nil }, ""},
+		{"readable policy", false, func(f files) error { return chmod(f.policy, 0o644) }, ""},
+		{"policy writable by the group", false, func(f files) error { return chmod(f.policy, 0o660) }, "it can be written by others (mode 660)"},
+		{"policy writable by all", false, func(f files) error { return chmod(f.policy, 0o602) }, "it can be written by others (mode 602)"},
+		{"policy of another", true, func(f files) error { return os.Chown(f.policy, somebody, -1) }, "it belongs to another user (4242)"},
+		{"readable secret", false, func(f files) error { return chmod(f.secret, 0o640) }, "secret: it can be read by others (mode 640)"},
+		{"secret readable by all", false, func(f files) error { return chmod(f.secret, 0o604) }, "secret: it can be read by others (mode 604)"},
+		{"secret of another", true, func(f files) error { return os.Chown(f.secret, somebody, -1) }, "secret: it belongs to another user"},
+		{"directory writable by the group", false, func(f files) error { return chmod(f.sub, 0o770) }, "sub can be written by others (mode 770)"},
+		{"directory above writable by all", false, func(f files) error { return chmod(f.dir, 0o777) }, "can be written by others (mode 777)"},
+		{"directory above sticky", false, func(f files) error { return chmod(f.dir, 0o777|os.ModeSticky) }, ""},
+		{"directory sticky, with the files in it", false, func(f files) error { return chmod(f.sub, 0o777|os.ModeSticky) }, ""},
+		{"directory of another", true, func(f files) error { return os.Chown(f.sub, somebody, -1) }, "sub belongs to another user (4242)"},
+		{"sticky directory of another", true, func(f files) error {
+			if err := chmod(f.sub, 0o777|os.ModeSticky); err != nil {
+				return err
+			}
+			return os.Chown(f.sub, somebody, -1)
+		}, "sub belongs to another user (4242)"},
+		{"policy is a directory", false, func(f files) error { os.Remove(f.policy); return os.Mkdir(f.policy, 0o700) }, "it is not a regular file"},
+		{"policy is a FIFO", false, func(f files) error { os.Remove(f.policy); return syscall.Mkfifo(f.policy, 0o600) }, "it is not a regular file"},
+		{"policy is missing", false, func(f files) error { return os.Remove(f.policy) }, "no such file"},
+		{"link in a safe place", false, func(f files) error {
+			os.Rename(f.policy, f.dir+"/real")
+			return os.Symlink("../real", f.policy)
+		}, ""},
+		{"link to a place that others can write", false, func(f files) error {
+			os.Mkdir(f.dir+"/open", 0o700)
+			os.Rename(f.policy, f.dir+"/open/real")
+			chmod(f.dir+"/open", 0o777)
+			return os.Symlink(f.dir+"/open/real", f.policy)
+		}, "open can be written by others"},
+		{"directory is a link in a place that others can write", false, func(f files) error {
+			os.Mkdir(f.dir+"/open", 0o700)
+			os.Rename(f.sub, f.dir+"/real")
+			os.Symlink("../real", f.dir+"/open/sub")
+			chmod(f.dir+"/open", 0o777)
+			return os.Symlink("open/sub", f.sub)
+		}, "open can be written by others"},
+		{"links in a circle", false, func(f files) error { os.Remove(f.policy); return os.Symlink("policy.json", f.policy) }, "too many levels of symbolic links"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if test.root && !root {
+				t.Skip("needs root to give a file away")
+			}
+			dir := policyDir(t)
+			sub := filepath.Join(dir, "sub")
+			f := files{dir, sub, filepath.Join(sub, "policy.json"), filepath.Join(sub, "secret")}
+			if err := os.Mkdir(sub, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, f.secret, "s")
+			write(t, f.policy, `{"clients":[{"issuer":"https://a","client_id":"b","client_secret_file":"`+f.secret+`"}]}`)
+			if err := test.change(f); err != nil {
+				t.Fatal(err)
+			}
+			_, err := LoadPolicy(f.policy)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+			chmod(dir, 0o700)
+		})
+	}
+}

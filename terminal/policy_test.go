@@ -1,0 +1,311 @@
+package terminal
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+func TestParsePolicy(t *testing.T) {
+	const ok = `{"host":"*","resource":"*","scopes":["*"]}`
+	tests := []struct {
+		name, content string
+		want          string // of the error; "" is a good policy
+	}{
+		{"nothing in it", `{}`, ""},
+		{"empty lists", `{"consents":[],"clients":[]}`, ""},
+		{"the example", `{"consents":[{"host":"exe:/usr/bin/x","resource":"https://mcp.example.com/mcp","scopes":["a"]}],
+			"clients":[{"issuer":"https://auth.example.com","client_id":"abc","client_secret_file":"/x"}]}`, ""},
+		{"everything", `{"consents":[` + ok + `]}`, ""},
+		{"a byte order mark", "\ufeff" + `{}`, ""},
+		{"no scopes at all", `{"consents":[{"host":"*","resource":"*","scopes":[]}]}`, ""},
+
+		{"empty", ``, "line 1, column 1: this is not JSON: unexpected end of JSON input"},
+		{"cut off", `{"consents":[`, "line 1, column 13: this is not JSON: unexpected end of JSON input"},
+		{"a list", `[]`, "line 1, column 1: the policy must be an object, in braces"},
+		{"null", `null`, "line 1, column 4: the policy must be an object, in braces"},
+		{"not UTF-8", "{\"\xff\":1}", "it is not UTF-8 text"},
+		{"a comma too many", "{\"consents\":[\n  " + ok + ",\n]}", "line 3, column 1: this is not JSON: invalid character ']' looking for beginning of value"},
+		{"a missing comma", "{\"consents\":[" + ok + "\n  " + ok + "]}", "line 2, column 3: this is not JSON: invalid character '{' after array element"},
+		{"more after it", `{} {}`, "line 1, column 4: this is not JSON: invalid character '{' after top-level value"},
+		{"rubbish after it", `{}x`, "line 1, column 3: this is not JSON: invalid character 'x' after top-level value"},
+		{"unknown at the top", `{"consent":[]}`, `line 1, column 10: unknown field "consent" in the policy; known are clients, consents`},
+		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, resource, scopes`},
+		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are client_id, client_secret_file, issuer`},
+		{"other capitals", `{"Consents":[]}`, `unknown field "Consents"`},
+		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
+		{"scopes twice", `{"consents":[{"host":"*","resource":"*","scopes":["a"],"scopes":["*"]}]}`, `field "scopes" stands twice in a consent`},
+		{"no host", `{"consents":[{"resource":"*","scopes":[]}]}`, `a consent lacks the field "host"`},
+		{"no resource", `{"consents":[{"host":"*","scopes":[]}]}`, `a consent lacks the field "resource"`},
+		{"no scopes", `{"consents":[{"host":"*","resource":"*"}]}`, `a consent lacks the field "scopes"`},
+		{"scopes as a string", `{"consents":[{"host":"*","resource":"*","scopes":"a b"}]}`, "scopes must be a list, in square brackets"},
+		{"scopes null", `{"consents":[{"host":"*","resource":"*","scopes":null}]}`, "scopes must be a list, in square brackets"},
+		{"two scopes in one", `{"consents":[{"host":"*","resource":"*","scopes":["a b"]}]}`, "a scope has a character that no scope can have"},
+		{"an empty scope", `{"consents":[{"host":"*","resource":"*","scopes":[""]}]}`, "a scope is empty"},
+		{"star and more", `{"consents":[{"host":"*","resource":"*","scopes":["a","*"]}]}`, `scopes has "*" beside other scopes`},
+		{"a number", `{"consents":[{"host":1}]}`, "line 1, column 22: host must be a string"},
+		{"a bare path", `{"consents":[{"host":"/usr/bin/x","resource":"*","scopes":[]}]}`, `host must be "*" or begin with one of exe: script:`},
+		{"a kind alone", `{"consents":[{"host":"exe:","resource":"*","scopes":[]}]}`, `host must be "*" or begin with`},
+		{"no URL", `{"consents":[{"host":"*","resource":"mcp.example.com","scopes":[]}]}`, "resource must be an https URL"},
+		{"a fragment", `{"consents":[{"host":"*","resource":"https://a/#b","scopes":[]}]}`, "resource must be an https URL"},
+		{"issuer star", `{"clients":[{"issuer":"*","client_id":"a"}]}`, "issuer must be an https URL"},
+		{"no client ID", `{"clients":[{"issuer":"https://a"}]}`, `a client lacks the field "client_id"`},
+		{"two clients", `{"clients":[{"issuer":"https://a","client_id":"a"},{"issuer":"https://a","client_id":"b"}]}`, "issuer https://a has two clients"},
+		{"too long", `{"clients":[{"issuer":"https://` + strings.Repeat("a", 3000) + `"}]}`, "issuer is longer than 2048 bytes"},
+		{"too many", `{"consents":[` + strings.Repeat(ok+",", maxConsents) + ok + `]}`, "consents has more than 1000 entries"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := parsePolicy([]byte(test.content))
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func FuzzParsePolicy(f *testing.F) {
+	f.Add([]byte(`{"consents":[{"host":"exe:/usr/bin/x","resource":"https://a","scopes":["a"]}],"clients":[{"issuer":"https://a","client_id":"b","client_secret_file":"c"}]}`))
+	f.Add([]byte("\ufeff{\"consents\":[\n]} "))
+	f.Add([]byte(`{"consents":[{"host":"*","resource":"*","scopes":["*"]}]}x`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		r, err := parsePolicy(content)
+		if err != nil {
+			if len(r.consents)+len(r.clients) > 0 {
+				t.Fatal("a policy that was refused has rules")
+			}
+			return
+		}
+		for _, c := range r.consents {
+			if checkHost(c.host)+checkResource(c.resource) != "" {
+				t.Fatalf("%+v was let in", c)
+			}
+			if c.host != wildcard { // a named host never speaks for another
+				q := face.Question{Kind: face.KindForget, Host: peer.Host{Key: "exe:/somebody/else", Base: "exe:/somebody/else"}, Resource: c.resource}
+				if c.host != q.Host.Key && c.covers(q, c.resource) {
+					t.Fatalf("%+v covers another host", c)
+				}
+			}
+		}
+	})
+}
+
+func TestPolicyAllows(t *testing.T) {
+	const mcp = "https://mcp.example.com/mcp"
+	r, err := parsePolicy([]byte(`{"consents":[
+		{"host":"exe:/usr/bin/x","resource":"https://mcp.example.com/mcp","scopes":["a"]},
+		{"host":"exe:/usr/bin/x","resource":"https://mcp.example.com/mcp","scopes":["b"]},
+		{"host":"exe:/usr/bin/x","resource":"https://none.example/","scopes":[]},
+		{"host":"exe:/home/me/y","resource":"https://mcp.example.com/mcp","scopes":["*"]},
+		{"host":"exe:/home/me/z#aa","resource":"https://mcp.example.com/mcp","scopes":["*"]},
+		{"host":"exe:/usr/bin/root","resource":"*","scopes":["a"]},
+		{"host":"*","resource":"https://public.example/","scopes":["*"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := func(key string) peer.Host {
+		base, _, _ := strings.Cut(key, "#")
+		return peer.Host{Key: key, Base: base, Name: "n"}
+	}
+	scopes := func(names ...string) (list []face.Scope) { // "a!" is required, "a?" unchecked
+		for _, n := range names {
+			name := strings.TrimRight(n, "!?")
+			list = append(list, face.Scope{Name: name, Required: n[len(n)-1] == '!', Checked: n[len(n)-1] != '?'})
+		}
+		return list
+	}
+	once := func(names ...string) face.Answer {
+		return face.Answer{Answered: true, Allow: true, Mode: localapi.ModeOnce, Scopes: names}
+	}
+	x := host("exe:/usr/bin/x")
+	consent := func(h peer.Host, resource string, names ...string) face.Question {
+		return face.Question{Kind: face.KindConsent, Host: h, Server: resource, Resource: resource, Scopes: scopes(names...),
+			Modes: []string{localapi.ModeOnce, localapi.ModeAlways}}
+	}
+	kind := func(k string, q face.Question) face.Question { q.Kind = k; return q }
+	tests := []struct {
+		name string
+		q    face.Question
+		want face.Answer // zero: not decided
+		lack string      // why, when nobody else is asked
+	}{
+		{"just so", consent(x, mcp, "a"), once("a"), ""},
+		{"two consents add up", consent(x, mcp, "a", "b"), once("a", "b"), ""},
+		{"what is not covered is left out", consent(x, mcp, "a", "c"), once("a"), ""},
+		{"required and covered", consent(x, mcp, "b!", "c"), once("b"), ""},
+		{"what was not asked for is not added", consent(x, mcp, "a", "b?"), once("a"), ""},
+		{"required and not covered", consent(x, mcp, "a", "c!"), face.Answer{}, "no consent there lets exe:/usr/bin/x use the scope c of " + mcp + ", which the server requires"},
+		{"nothing covered", consent(x, mcp, "c"), face.Answer{}, "cover none of the scopes"},
+		{"nothing asked for by name", consent(x, mcp), face.Answer{}, "for no scope by name"},
+		{"nothing asked for by name, any covered", consent(host("exe:/home/me/y"), mcp), once(), ""},
+		{"a server without scopes", consent(x, "https://none.example/"), once(), ""},
+		{"which then has some", consent(x, "https://none.example/", "a"), face.Answer{}, "cover none of the scopes"},
+		{"another host", consent(host("exe:/usr/bin/xx"), mcp, "a"), face.Answer{}, "no consent there lets exe:/usr/bin/xx use " + mcp},
+		{"another resource", consent(x, mcp+"/", "a"), face.Answer{}, "no consent there lets exe:/usr/bin/x use " + mcp + "/"},
+		{"a path without its hash", consent(host("exe:/home/me/y#11"), mcp, "q"), once("q"), ""},
+		{"a path with its hash", consent(host("exe:/home/me/z#aa"), mcp, "q"), once("q"), ""},
+		{"a path with another hash", consent(host("exe:/home/me/z#bb"), mcp, "q"), face.Answer{}, "no consent there lets exe:/home/me/z#bb"},
+		{"any resource", consent(host("exe:/usr/bin/root"), "https://other.example/", "a", "b"), once("a"), ""},
+		{"any host, even one without a key", consent(peer.Host{Name: "sh"}, "https://public.example/", "a"), once("a"), ""},
+		{"a host without a key is nobody else", consent(peer.Host{Name: "sh"}, mcp, "a"), face.Answer{}, "a program that cannot be told apart from others (sh)"},
+		{"sign in", kind(face.KindSignIn, consent(x, mcp, "a", "c")), face.Answer{Answered: true, Allow: true, Scopes: []string{"a"}}, ""},
+		{"sign in, no scopes", kind(face.KindSignIn, consent(x, mcp)), face.Answer{Answered: true, Allow: true}, ""},
+		{"sign in elsewhere", kind(face.KindSignIn, consent(x, "https://other.example/")), face.Answer{}, "no consent"},
+		{"sign in, not yet discovered", face.Question{Kind: face.KindSignIn, Host: x, Server: mcp}, face.Answer{Answered: true, Allow: true}, ""},
+		{"the resource decides, not the address", face.Question{Kind: face.KindForget, Host: x, Server: mcp, Resource: "https://other.example/"}, face.Answer{}, "no consent"},
+		{"forget", kind(face.KindForget, consent(x, mcp)), face.Answer{Answered: true, Allow: true}, ""},
+		{"register", kind(face.KindRegister, consent(x, mcp)), face.Answer{}, "only the person"},
+		{"client ID", kind(face.KindClientID, consent(x, mcp)), face.Answer{}, "only the person"},
+		{"an unknown kind", kind("new", consent(x, mcp, "a")), face.Answer{}, "only the person"},
+	}
+	p := &Policy{path: "p", rules: r, sources: []stamp{}}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, rule, decided := p.Decide(test.q)
+			if !reflect.DeepEqual(plain(got), plain(test.want)) || decided != test.want.Answered || decided && rule == "" {
+				t.Errorf("Decide: %+v, %q, %v, want %+v", got, rule, decided, test.want)
+			}
+			got, rule, decided = p.DecideAlone(test.q)
+			want := test.want
+			want.Answered = true
+			if !reflect.DeepEqual(plain(got), plain(want)) || !decided || !strings.Contains(rule, test.lack) {
+				t.Errorf("DecideAlone: %+v, %q, %v, want %+v, %q", got, rule, decided, want, test.lack)
+			}
+		})
+	}
+}
+
+// policyDir is a directory that only the person can change.
+func policyDir(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := dir; strings.HasPrefix(filepath.Base(filepath.Dir(d)), "Test") || d == dir; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settle makes a file old enough to be remembered.
+func settle(t *testing.T, path string, age time.Duration) {
+	t.Helper()
+	then := time.Now().Add(-age)
+	if err := os.Chtimes(path, then, then); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPolicyIsReadAgain(t *testing.T) {
+	for _, age := range []time.Duration{0, time.Hour} { // fresh files and settled ones
+		t.Run(fmt.Sprint(age), func(t *testing.T) {
+			dir := policyDir(t)
+			path, secretPath := filepath.Join(dir, "policy.json"), filepath.Join(dir, "secret")
+			const first = `{"clients":[{"issuer":"https://a.example","client_id":"id","client_secret_file":"secret"}],
+				"consents":[{"host":"*","resource":"https://mcp.example.com/mcp","scopes":["*"]}]}`
+			put := func(path, content string) { write(t, path, content); settle(t, path, age) }
+			put(secretPath, "one\n")
+			put(path, first)
+			p, err := LoadPolicy(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := question(face.KindConsent)
+			allowed := func() (bool, string) { a, rule, decided := p.Decide(q); return decided && a.Allow, rule }
+			if yes, rule := allowed(); !yes {
+				t.Fatal(rule)
+			}
+			if c, ok := p.Client("https://a.example"); !ok || c.ClientID != "id" || c.Secret.Reveal() != "one" {
+				t.Errorf("client %+v, %v", c, ok)
+			}
+			if c, ok := p.Client("https://a.example/"); ok {
+				t.Errorf("another issuer got %+v", c)
+			}
+			put(secretPath, "two!\n")
+			if c, ok := p.Client("https://a.example"); !ok || c.Secret.Reveal() != "two!" {
+				t.Errorf("a changed secret is not seen: %v", ok)
+			}
+
+			put(path, strings.Replace(first, "mcp.example.com", "xyz.example.com", 1)) // of the same length
+			settle(t, path, age+time.Minute)
+			if yes, _ := allowed(); yes {
+				t.Error("a consent that was taken out still holds")
+			}
+			put(path, first[1:]) // broken
+			a, rule, decided := p.Decide(q)
+			if !decided || a.Allow || !strings.Contains(rule, "policy.json: line 1, column 10") {
+				t.Errorf("broken: %+v, %q, %v", a, rule, decided)
+			}
+			if _, ok := p.Client("https://a.example"); ok {
+				t.Error("a broken policy names a client")
+			}
+			put(path, first)
+			if yes, rule := allowed(); !yes {
+				t.Errorf("mended: %s", rule)
+			}
+			if err := os.Remove(secretPath); err != nil {
+				t.Fatal(err)
+			}
+			if yes, _ := allowed(); yes {
+				t.Error("it holds without its secret file")
+			}
+			put(secretPath, "three")
+			if yes, rule := allowed(); !yes {
+				t.Errorf("mended: %s", rule)
+			}
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if yes, _ := allowed(); yes {
+				t.Error("it holds although it is gone")
+			}
+		})
+	}
+}
+
+func TestSecretFile(t *testing.T) {
+	for content, good := range map[string]bool{
+		"s": true, "s\n": true, "s\r\n": true, "a b": true, "": false, "\n": false, "a\nb": false, "ä": false, "\x00": false,
+		strings.Repeat("x", maxClientText): true, strings.Repeat("x", maxClientText+1): false, strings.Repeat("\n", maxSecretFile+1): false,
+	} {
+		path := filepath.Join(policyDir(t), "secret")
+		write(t, path, content)
+		s, _, err := readSecret(path)
+		if good != (err == nil) || good && s.Reveal() != strings.TrimRight(content, "\r\n") {
+			t.Errorf("%.20q: %v", content, err)
+		}
+		if err != nil && content != "" && len(content) > 2 && strings.Contains(err.Error(), content) {
+			t.Errorf("the error quotes the secret: %v", err)
+		}
+	}
+}
+
+func TestPolicySize(t *testing.T) {
+	path := filepath.Join(policyDir(t), "policy.json")
+	write(t, path, "{}"+strings.Repeat(" ", maxPolicy-2))
+	if _, err := LoadPolicy(path); err != nil {
+		t.Error(err)
+	}
+	write(t, path, "{}"+strings.Repeat(" ", maxPolicy-1))
+	if _, err := LoadPolicy(path); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Error(err)
+	}
+}
