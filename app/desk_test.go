@@ -1,0 +1,312 @@
+package app
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/theme"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+// bench is a desk whose resident process is the test.
+type bench struct {
+	*desk
+	sent     chan face.Message
+	time     time.Time
+	later    []func()
+	notified []string
+	focus    []bool
+	unasked  map[fyne.Window]int // how often the desktop was asked to leave the focus where it is
+}
+
+func newBench(t *testing.T) *bench {
+	a := inVariant(t, theme.VariantLight)
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	b := &bench{sent: make(chan face.Message, 10), time: noon, unasked: map[fyne.Window]int{}}
+	conn := face.NewConn(theirs)
+	go func() {
+		for {
+			m, err := conn.Receive()
+			if err != nil {
+				close(b.sent)
+				return
+			}
+			b.sent <- m
+		}
+	}()
+	b.desk = &desk{app: a, conn: face.NewConn(ours), now: func() time.Time { return b.time }, ended: make(chan struct{}),
+		calls:      map[uint64]func(*localapi.Error){},
+		takeFocus:  func(take bool) { b.focus = append(b.focus, take) },
+		leaveFocus: func(w fyne.Window) { b.unasked[w]++ },
+		notify:     func(title, _ string) { b.notified = append(b.notified, title) },
+		do:         func(f func()) { b.later = append(b.later, f) }}
+	return b
+}
+
+// settle runs what was put off.
+func (b *bench) settle() {
+	for len(b.later) > 0 {
+		f := b.later[0]
+		b.later = b.later[1:]
+		f()
+	}
+}
+
+func (b *bench) over() bool {
+	select {
+	case <-b.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (b *bench) answer(t *testing.T) *face.Answered {
+	t.Helper()
+	m := <-b.sent
+	if m.Answer == nil {
+		t.Fatalf("sent %+v", m)
+	}
+	return m.Answer
+}
+
+func ask2(id string) face.Question {
+	q := consent()
+	q.ID = id
+	return q
+}
+
+func TestQuestionsAreAskedOneAfterTheOther(t *testing.T) {
+	b := newBench(t)
+	for _, id := range []string{"a", "b", "c"} {
+		q := ask2(id)
+		b.take(face.Message{Question: &q})
+	}
+	if len(b.notified) != 1 || b.notified[0] != "claude wants to use mcp.example.com as work" {
+		t.Errorf("notified %q", b.notified)
+	}
+	if b.ask.view.q.ID != "a" || b.ask.view.later != 2 {
+		t.Fatalf("asked %s, %d more", b.ask.view.q.ID, b.ask.view.later)
+	}
+	old := b.ask.view
+	b.ask.view.find("deny").Tapped(nil)
+	old.find("deny").Tapped(nil) // a second press while the window goes
+	if a := b.answer(t); a.ID != "a" || !a.Answer.Answered || a.Answer.Allow {
+		t.Errorf("answer %+v", a)
+	}
+	if b.ask.view.q.ID != "b" || b.ask.view.arm.focused {
+		t.Errorf("then asked %s, armed %v", b.ask.view.q.ID, b.ask.view.arm.focused)
+	}
+	b.take(face.Message{Withdraw: "b"})
+	b.take(face.Message{Withdraw: "unknown"})
+	if b.ask.view.q.ID != "c" || b.over() {
+		t.Errorf("after a withdrawal asked %s", b.ask.view.q.ID)
+	}
+	b.ask.view.dismiss()
+	if a := b.answer(t); a.ID != "c" || a.Answer.Answered {
+		t.Errorf("closing says %+v", a)
+	}
+	if !b.over() {
+		t.Error("lives on without a window")
+	}
+	if len(b.sent) > 0 {
+		t.Errorf("more sent: %+v", <-b.sent)
+	}
+	for _, take := range b.focus {
+		if take {
+			t.Error("a question's window may take the focus")
+		}
+	}
+}
+
+func TestWindowFocusArms(t *testing.T) {
+	b := newBench(t)
+	q := ask2("a")
+	b.take(face.Message{Question: &q})
+	v, c := b.ask.view, b.ask.win.Canvas()
+	if v.arm.focused || c.Focused() != fyne.Focusable(v.deny) {
+		t.Fatalf("at first focused %v, in focus %q", v.arm.focused, idOf(c.Focused()))
+	}
+	inside := func(what string, want bool) {
+		t.Helper()
+		b.settle()
+		if v.arm.focused != want {
+			t.Errorf("%s: focused %v", what, v.arm.focused)
+		}
+	}
+	gain := func() { c.Focused().FocusGained() } // what Fyne does for a window
+	lose := func() { c.Focused().FocusLost() }
+	gain()
+	inside("the window gains the focus", true)
+	c.FocusNext()
+	c.FocusNext()
+	inside("Tab", true)
+	c.Unfocus()
+	inside("a click on the background", true)
+	b.ask.tick()
+	inside("the focus comes home", true)
+	if idOf(c.Focused()) != "deny" {
+		t.Errorf("home is %q", idOf(c.Focused()))
+	}
+	lose()
+	inside("the window loses it", false)
+	b.ask.tick()
+	inside("time passes", false)
+	gain()
+	inside("it gains it again", true)
+	b.left()
+	inside("the program loses it", false)
+	c.Unfocus()
+	b.ask.tick()
+	inside("the focus moves home without the window's", false)
+	b.entered()
+	inside("the program gains it and has one window", true)
+}
+
+func TestFocusOfAnotherWindowDoesNotArm(t *testing.T) {
+	b := newBench(t)
+	q := ask2("a")
+	b.take(face.Message{Page: face.PageServers})
+	b.take(face.Message{Question: &q})
+	b.entered()
+	b.settle()
+	if b.ask.view.arm.focused {
+		t.Error("armed by the main window's focus")
+	}
+	b.time = b.time.Add(time.Minute)
+	b.ask.view.find("allow").Tapped(nil)
+	if len(b.sent) > 0 {
+		t.Fatal("the click that came first counted")
+	}
+	if b.ask == nil || !b.ask.view.arm.focused {
+		t.Error("and starts nothing")
+	}
+}
+
+func TestWishesOfTheMainWindow(t *testing.T) {
+	b := newBench(t)
+	s := busyState()
+	b.take(face.Message{State: &s})
+	b.take(face.Message{Page: face.PageServers})
+	if !b.focus[0] {
+		t.Error("the main window, opened by the person, may not take the focus")
+	}
+	m := b.main
+	m.memory.address.SetText("nonsense words")
+	m.add()
+	if m.memory.failed[keyAdd] == nil || len(b.sent) > 0 {
+		t.Error("a wrong address was not refused")
+	}
+	m.memory.address.SetText("mcp.example.com/mcp")
+	if m.memory.failed[keyAdd] != nil {
+		t.Error("typing does not take the complaint away")
+	}
+	m.add()
+	m.add() // a second press
+	sent := (<-b.sent).Wish
+	if sent == nil || sent.Wish.Kind != face.WishSignIn || sent.Wish.Server != "https://mcp.example.com/mcp" || len(b.sent) > 0 {
+		t.Fatalf("sent %+v", sent)
+	}
+	b.take(face.Message{Result: &face.Result{Call: sent.Call, Err: localapi.Errorf(localapi.ErrDiscovery, "nothing there")}})
+	if m.memory.busy[keyAdd] || m.memory.failed[keyAdd] == nil || m.memory.address.Text == "" {
+		t.Error("the failure is not shown, or what was typed is lost")
+	}
+	m.add()
+	b.take(face.Message{Result: &face.Result{Call: (<-b.sent).Wish.Call}})
+	if m.memory.failed[keyAdd] != nil || m.memory.address.Text != "" {
+		t.Error("after success the field is not empty")
+	}
+}
+
+func TestEveryActionOfTheMainWindow(t *testing.T) {
+	linear := busyState().Grants[0]
+	key := grantKey(linear)
+	claude := "revoke\nexe:/usr/bin/claude\n" + key
+	tests := []struct {
+		page  string
+		press []string
+		want  face.Wish
+	}{
+		{face.PageServers, []string{"sign-in\n" + key}, face.Wish{Kind: face.WishSignIn, Server: linear.Server, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "forget-ask\n" + key, "forget\n" + key}, face.Wish{Kind: face.WishForget, Resource: linear.Resource, Account: "work"}},
+		{face.PageHosts, []string{claude + "\nask", claude}, face.Wish{Kind: face.WishRevoke, Resource: linear.Resource, Account: "work", Host: "exe:/usr/bin/claude"}},
+		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.Wish{Kind: face.WishResume, Host: "exe:/opt/cursor/cursor"}},
+		{face.PageWaiting, []string{"cancel\ns1"}, face.Wish{Kind: face.WishCancel, ID: "s1"}},
+		{face.PageWaiting, []string{"open\ns1"}, face.Wish{Kind: face.WishOpenURL, ID: "s1"}},
+		{face.PageActivity, []string{keyQuit, "quit-no", keyQuit, "quit-yes"}, face.Wish{Kind: face.WishQuit}},
+	}
+	for _, test := range tests {
+		b := newBench(t)
+		s := busyState()
+		b.take(face.Message{State: &s})
+		b.take(face.Message{Page: test.page})
+		for _, id := range test.press {
+			o := findID(b.main.win.Content(), id)
+			if o == nil {
+				t.Fatalf("%s: no %q", test.page, id)
+			}
+			o.(*button).Tapped(nil)
+		}
+		m := <-b.sent
+		if m.Wish == nil || !equalWish(m.Wish.Wish, test.want) || len(b.sent) > 0 {
+			t.Errorf("%s %q: sent %+v, want %+v", test.page, test.press, m.Wish, test.want)
+		}
+	}
+}
+
+func equalWish(a, b face.Wish) bool {
+	return a.Kind == b.Kind && a.ID == b.ID && a.Server == b.Server && a.Resource == b.Resource && a.Account == b.Account && a.Host == b.Host
+}
+
+func TestRedrawKeepsFocusAndPage(t *testing.T) {
+	b := newBench(t)
+	s := busyState()
+	b.take(face.Message{State: &s})
+	b.take(face.Message{Page: face.PageHosts})
+	c := b.main.win.Canvas()
+	c.Focus(findID(b.main.win.Content(), "page-activity"))
+	b.take(face.Message{State: &s})
+	if got := idOf(c.Focused()); got != "page-activity" {
+		t.Errorf("the focus went to %q", got)
+	}
+	b.time = b.time.Add(time.Minute)
+	b.tick()
+	if b.main.memory.page != face.PageHosts {
+		t.Errorf("page %q", b.main.memory.page)
+	}
+}
+
+func TestResidentProcessEndsTheWindows(t *testing.T) {
+	b := newBench(t)
+	q := ask2("a")
+	b.take(face.Message{Question: &q})
+	b.take(face.Message{Quit: true})
+	if !b.over() {
+		t.Error("Quit ends nothing")
+	}
+
+	b = newBench(t)
+	b.conn.Close()
+	b.receive()
+	b.settle()
+	if !b.over() {
+		t.Error("the loss of the resident process ends nothing")
+	}
+}
+
+func TestOnlyAQuestionAsksToLeaveTheFocusAndOnlyBeforeItIsShown(t *testing.T) {
+	b := newBench(t)
+	q := ask2("a")
+	b.take(face.Message{Question: &q})
+	shown := b.unasked[b.ask.win]
+	b.ask.win.Resize(fyne.NewSize(700, 700))
+	b.take(face.Message{Page: face.PageServers})
+	if shown == 0 || b.unasked[b.ask.win] != shown || len(b.unasked) != 1 {
+		t.Errorf("asked %d times before it was shown, %d in all, for %d windows", shown, b.unasked[b.ask.win], len(b.unasked))
+	}
+}

@@ -1,0 +1,219 @@
+package app
+
+import (
+	"bytes"
+	"flag"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/theme"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
+)
+
+var update = flag.Bool("update", false, "write the pictures in testdata anew")
+
+// noon is the time in every picture.
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.Local)
+
+// variant is our theme in one of its two kinds.
+type variant struct {
+	fyne.Theme
+	kind fyne.ThemeVariant
+}
+
+func (v variant) Color(name fyne.ThemeColorName, _ fyne.ThemeVariant) color.Color {
+	return v.Theme.Color(name, v.kind)
+}
+
+var variants = map[string]fyne.ThemeVariant{"light": theme.VariantLight, "dark": theme.VariantDark}
+
+// inVariant runs f with an app of the kind.
+func inVariant(t *testing.T, kind fyne.ThemeVariant) fyne.App {
+	a := test.NewTempApp(t)
+	a.Settings().SetTheme(variant{newTheme(), kind})
+	return a
+}
+
+// golden compares a window with testdata/name; with -update it writes that file.
+func golden(t *testing.T, name string, w fyne.Window) {
+	t.Helper()
+	if *update {
+		var b bytes.Buffer
+		if err := png.Encode(&b, w.Canvas().Capture()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join("testdata", name), b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	test.AssertImageMatches(t, name, w.Canvas().Capture())
+}
+
+func claude() peer.Host {
+	return peer.Host{Key: "exe:/usr/bin/claude", Base: "exe:/usr/bin/claude", Name: "claude", Level: peer.SystemPath,
+		Facts: "installed by the system at /usr/bin/claude",
+		Process: peer.Process{PID: 4242, PPID: 4100, Exe: "/usr/bin/claude",
+			Args: []string{"claude", "--mcp-config", "mcp.json"}},
+		Chain: []peer.Process{{PID: 4250, Exe: "/usr/bin/vk"}, {PID: 4242, Exe: "/usr/bin/claude"}, {PID: 4100, Exe: "/usr/bin/bash"},
+			{PID: 900, Exe: "/usr/bin/gnome-terminal-server"}}}
+}
+
+func question(kind string) face.Question {
+	return face.Question{ID: "q1", Kind: kind, Host: claude(), ClientName: "Claude Code", Server: "https://mcp.example.com/mcp",
+		ServerName: "Example Tracker", Resource: "https://mcp.example.com/mcp", Issuer: "https://login.example.net",
+		Account: "work", Why: "claude has not used this server before.",
+		Asked: noon.Add(-13 * time.Second), Deadline: noon.Add(107 * time.Second)}
+}
+
+func consent() face.Question {
+	q := question(face.KindConsent)
+	q.Scopes = []face.Scope{{Name: "issues:read", Required: true, New: true, Checked: true}, {Name: "issues:write", New: true, Checked: true},
+		{Name: "profile"}, {Name: offlineAccess, New: true, Checked: true}}
+	q.Modes = []string{localapi.ModeOnce, localapi.ModeRunning, localapi.ModeHour, localapi.ModeAlways}
+	q.Reason = "List the open issues of the release, then close the ones that are done."
+	return q
+}
+
+func script() peer.Host {
+	return peer.Host{Name: "my-agent.py", Level: peer.SelfReported, Facts: "python3.11 running /home/ann/agents/my-agent.py",
+		Process: peer.Process{PID: 77, Exe: "/usr/bin/python3.11", Args: []string{"python3", "my-agent.py"}}}
+}
+
+// questions are the kinds of windows that ask.
+func questions() map[string]face.Question {
+	signIn := question(face.KindSignIn)
+	forget := question(face.KindForget)
+	register := question(face.KindRegister)
+	register.ClientID = "8f1c0a6e-valetkey-desktop"
+	clientID := question(face.KindClientID)
+	clientID.Host = peer.Host{}
+	clientID.Notes = []string{"Give the issuer http://127.0.0.1/callback as the redirect URI; any port must be allowed."}
+	first := consent()
+	first.SignIn = true
+	first.Host = script()
+	first.ClientName = ""
+	first.Modes = first.Modes[:2]
+	first.Server = "https://mcp.xn--bcher-kva.co.uk:8443/mcp/v2?team=blue"
+	first.Resource = "https://mcp.xn--bcher-kva.co.uk:8443/mcp"
+	first.Notes = []string{"This server's metadata speaks for all of https://mcp.xn--bcher-kva.co.uk:8443, not for this path alone."}
+	return map[string]face.Question{"consent": consent(), "consent-sign-in": first, "sign-in": signIn, "forget": forget,
+		"register": register, "client-id": clientID}
+}
+
+func showQuestion(t *testing.T, q face.Question) (*questionView, fyne.Window) {
+	v := newQuestionView(q, 0, func() time.Time { return noon }, func(face.Answer) {})
+	w := test.NewTempWindow(t, v.content)
+	w.SetPadded(false)
+	w.Resize(v.size())
+	v.focus = w.Canvas().Focus
+	w.Canvas().Focus(v.deny)
+	return v, w
+}
+
+func TestPicturesOfQuestions(t *testing.T) {
+	for kind, value := range variants {
+		t.Run(kind, func(t *testing.T) {
+			inVariant(t, value)
+			for name, q := range questions() {
+				v, w := showQuestion(t, q)
+				v.arm.focus(true, noon.Add(-time.Minute))
+				v.tick()
+				golden(t, name+"-"+kind+".png", w)
+			}
+			v, w := showQuestion(t, consent())
+			v.arm.focus(true, noon.Add(-armingDelay/2))
+			v.later = 2
+			v.tick()
+			v.find("allow-more").Tapped(nil)
+			golden(t, "consent-arming-menu-"+kind+".png", w)
+			v.find("allow-more").Tapped(nil)
+			v.find("details").Tapped(nil)
+			v.scroll.ScrollToBottom()
+			golden(t, "consent-details-"+kind+".png", w)
+		})
+	}
+}
+
+// find is the view's control of that name.
+func (v *questionView) find(id string) *control {
+	for _, c := range v.controls {
+		if c.id == id {
+			return c
+		}
+	}
+	panic("no control " + id)
+}
+
+func TestPicturesOfTheMainWindow(t *testing.T) {
+	pages := map[string]struct {
+		state face.State
+		memory
+	}{
+		"servers":  {busyState(), memory{page: face.PageServers}},
+		"hosts":    {busyState(), memory{page: face.PageHosts}},
+		"waiting":  {busyState(), memory{page: face.PageWaiting}},
+		"activity": {busyState(), memory{page: face.PageActivity}},
+		"empty": {face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "it is locked"},
+			memory{page: face.PageServers, confirm: keyQuit, failed: map[string]*localapi.Error{keyAdd: localapi.Errorf(
+				localapi.ErrDiscovery, "no MCP server answers at https://example.com").WithHint("often /mcp stands at the end")}}},
+		"servers-open": {busyState(), memory{page: face.PageServers, confirm: grantKey(busyState().Grants[0]),
+			open: map[string]bool{grantKey(busyState().Grants[0]): true}}},
+	}
+	for kind, value := range variants {
+		t.Run(kind, func(t *testing.T) {
+			inVariant(t, value)
+			for name, p := range pages {
+				p.address = newField(keyAdd, "https://mcp.example.com/mcp", false)
+				content, _ := mainView(p.state, p.memory, actions{}, noon)
+				w := test.NewTempWindow(t, content)
+				w.SetPadded(false)
+				w.Resize(fyne.NewSize(880, 600))
+				golden(t, "main-"+name+"-"+kind+".png", w)
+			}
+		})
+	}
+}
+
+func busyState() face.State {
+	at := func(d time.Duration) time.Time { return noon.Add(d) }
+	linear, github := "https://mcp.linear.example.com/mcp", "https://mcp.github.example.com/mcp"
+	return face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "ok",
+		Grants: []localapi.Grant{
+			{Server: linear, Resource: linear, Name: "Linear", Issuer: "https://login.example.net", Account: "work",
+				Scopes: []string{"issues:read", "issues:write"}, State: localapi.StateReady, Renewable: true,
+				SignedInAt: at(-50 * time.Hour), RefreshedAt: at(-8 * time.Minute), ExpiresAt: at(52 * time.Minute),
+				Consents: []localapi.Consent{
+					{Host: "exe:/usr/bin/claude", HostName: "claude", Level: peer.SystemPath, Scopes: []string{"issues:read"},
+						Mode: localapi.ModeAlways, GivenAt: at(-49 * time.Hour)},
+					{Host: "script:/usr/bin/python3|/home/ann/agent.py#5f2c", HostName: "agent.py", Level: peer.SelfReported,
+						Scopes: []string{"issues:read", "issues:write"}, Mode: localapi.ModeHour, GivenAt: at(-10 * time.Minute),
+						ExpiresAt: at(50 * time.Minute)}}},
+			{Server: github, Resource: github, Issuer: "https://github.example.com", Account: "default", State: localapi.StateSignIn,
+				Problem: "the issuer has ended the sign-in"},
+			{Server: "https://notes.example.org/mcp", Issuer: "https://notes.example.org", Account: "default",
+				State: localapi.StateUnavailable, Problem: "no answer within 10 s"}},
+		SignIns: []face.SignIn{{ID: "s1", Server: "https://mcp.sentry.example.io/mcp", Issuer: "https://sentry.example.io",
+			Host: "claude", Started: at(-30 * time.Second), URL: "https://sentry.example.io/authorize?state=x"}},
+		Paused: []face.Paused{{Host: "exe:/opt/cursor/cursor", Name: "cursor", Until: at(4 * time.Minute),
+			Why: "two questions in a row stayed without an answer"}},
+		Waiting: []face.Question{consent(), question(face.KindForget)},
+		Activity: []face.Entry{
+			{Time: at(-time.Minute), Event: "token", Host: "claude", Resource: linear, Account: "work", Decision: "allowed",
+				Rule: "a consent covers it: always", Scopes: []string{"issues:read"}},
+			{Time: at(-8 * time.Minute), Event: "refresh", Resource: linear, Account: "work", Decision: "done", Rule: "the token was about to end"},
+			{Time: at(-10 * time.Minute), Event: "consent", Host: "agent.py", Resource: linear, Account: "work", Decision: "allowed",
+				Mode: localapi.ModeHour, Rule: "the host had no consent for issues:write"},
+			{Time: at(-25 * time.Minute), Event: "consent", Host: "cursor", Resource: github, Decision: "unanswered", Rule: "no answer within 120 s"},
+			{Time: at(-26 * time.Hour), Event: "consent", Host: "cursor", Resource: github, Decision: "denied"},
+			{Time: at(-50 * time.Hour), Event: "sign_in", Resource: linear, Account: "work", Decision: "done", Rule: "the person added the server"}}}
+}

@@ -1,0 +1,209 @@
+package app
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+// mainWindow shows the newest state. It is drawn anew as a whole; what must outlive that is in memory, the fields and
+// the scroll position.
+type mainWindow struct {
+	desk   *desk
+	win    fyne.Window
+	memory memory
+	scroll *container.Scroll
+	page   string    // on screen, for which scroll's position holds
+	drawn  time.Time // the minute on screen
+}
+
+// memory is what the main window knows that is not in the state.
+type memory struct {
+	page    string
+	confirm string                     // the action that asks "are you sure?" now
+	open    map[string]bool            // cards that show their details
+	busy    map[string]bool            // actions under way
+	failed  map[string]*localapi.Error // actions that went wrong, until tried again
+	address *field                     // of the server to add
+}
+
+// actions is what the main window's controls do. Keys name one control or card.
+type actions struct {
+	wish    func(key string, w face.Wish)
+	turn    func(page string)
+	confirm func(key string) // "": no question any more
+	toggle  func(key string)
+	add     func()
+	copy    func(text string)
+	raise   func() // the window of the question
+}
+
+func (d *desk) open(page string) {
+	if d.main != nil {
+		d.main.turn(page)
+		d.main.win.RequestFocus()
+		return
+	}
+	m := &mainWindow{desk: d, win: d.app.NewWindow("Valet Key"), memory: newMemory()}
+	d.main = m
+	m.memory.address.OnSubmitted = func(string) { m.add() }
+	m.memory.address.OnChanged = func(string) { delete(m.memory.failed, keyAdd) }
+	m.win.SetPadded(false)
+	m.turn(page)
+	m.win.Resize(fyne.NewSize(880, 600))
+	m.win.CenterOnScreen()
+	m.win.SetCloseIntercept(func() {
+		d.main = nil
+		m.win.Close()
+		d.rest()
+	})
+	d.takeFocus(true)
+	m.win.Show()
+}
+
+func newMemory() memory {
+	return memory{open: map[string]bool{}, busy: map[string]bool{}, failed: map[string]*localapi.Error{},
+		address: newField(keyAdd, "https://mcp.example.com/mcp", false)}
+}
+
+func (m *mainWindow) turn(page string) {
+	m.memory.page, m.memory.confirm = page, ""
+	m.redraw()
+}
+
+func (m *mainWindow) actions() actions {
+	return actions{
+		wish: m.wish, turn: m.turn, add: m.add,
+		confirm: func(key string) { m.memory.confirm = key; m.redraw() },
+		toggle:  func(key string) { m.memory.open[key] = !m.memory.open[key]; m.redraw() },
+		copy:    func(text string) { m.desk.app.Clipboard().SetContent(text) },
+		raise: func() {
+			if m.desk.ask != nil {
+				m.desk.ask.win.RequestFocus()
+			}
+		},
+	}
+}
+
+// wish does an action and redraws when it is over.
+func (m *mainWindow) wish(key string, w face.Wish) {
+	m.memory.confirm = ""
+	m.memory.busy[key] = true
+	delete(m.memory.failed, key)
+	m.redraw()
+	m.desk.wish(w, func(err *localapi.Error) {
+		delete(m.memory.busy, key)
+		if err != nil {
+			m.memory.failed[key] = err
+		} else if key == keyAdd {
+			m.memory.address.SetText("")
+		}
+		m.redraw()
+	})
+}
+
+// add signs in to the server typed in.
+func (m *mainWindow) add() {
+	address, err := checkAddress(m.memory.address.Text)
+	if err != nil {
+		m.memory.failed[keyAdd] = err
+		m.redraw()
+		return
+	}
+	if !m.memory.busy[keyAdd] {
+		m.wish(keyAdd, face.Wish{Kind: face.WishSignIn, Server: address})
+	}
+}
+
+// checkAddress tells early what can be told without asking the server.
+func checkAddress(typed string) (string, *localapi.Error) {
+	typed = strings.TrimSpace(typed)
+	wrong := func(words string) (string, *localapi.Error) {
+		return "", localapi.Errorf(localapi.ErrBadRequest, "%s", words)
+	}
+	if typed == "" {
+		return wrong("Type the address of an MCP server first.")
+	}
+	if !strings.Contains(typed, "://") {
+		typed = "https://" + typed
+	}
+	u, err := url.Parse(typed)
+	switch {
+	case err != nil || u.Hostname() == "" || strings.ContainsAny(typed, " \t"):
+		return wrong("This is not the address of a server. It looks like https://mcp.example.com/mcp.")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return wrong("The address of an MCP server begins with https://.")
+	case u.User != nil:
+		return wrong("The address must not hold a name or a password.")
+	}
+	return typed, nil
+}
+
+func (m *mainWindow) tick() {
+	if now := m.desk.now().Truncate(time.Minute); !now.Equal(m.drawn) {
+		m.redraw()
+	}
+}
+
+// redraw draws the newest state, and keeps the focus and the scroll position.
+func (m *mainWindow) redraw() {
+	if m.desk.main != m {
+		return // closed while a wish was under way
+	}
+	now := m.desk.now()
+	m.drawn = now.Truncate(time.Minute)
+	var offset float32
+	if m.scroll != nil && m.page == m.memory.page {
+		offset = m.scroll.Offset.Y
+	}
+	focused := idOf(m.win.Canvas().Focused())
+	content, scroll := mainView(m.desk.state, m.memory, m.actions(), now)
+	m.scroll, m.page = scroll, m.memory.page
+	m.win.SetContent(content)
+	scroll.ScrollToOffset(fyne.NewPos(0, offset))
+	if o := findID(content, focused); o != nil {
+		m.win.Canvas().Focus(o)
+	}
+}
+
+// idOf is the name of a control, "" for none.
+func idOf(o fyne.Focusable) string {
+	switch o := o.(type) {
+	case *button:
+		return o.id
+	case *tick:
+		return o.id
+	case *field:
+		return o.id
+	}
+	return ""
+}
+
+// findID finds the control of that name in a tree of containers.
+func findID(o fyne.CanvasObject, id string) fyne.Focusable {
+	if id == "" {
+		return nil
+	}
+	if f, ok := o.(fyne.Focusable); ok && idOf(f) == id {
+		return f
+	}
+	var children []fyne.CanvasObject
+	switch o := o.(type) {
+	case *fyne.Container:
+		children = o.Objects
+	case *container.Scroll:
+		children = []fyne.CanvasObject{o.Content}
+	}
+	for _, child := range children {
+		if f := findID(child, id); f != nil {
+			return f
+		}
+	}
+	return nil
+}
