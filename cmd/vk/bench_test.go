@@ -1,0 +1,35 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The pair to compare: vk as a whole process, and the least a Go program can do for the same answer.
+
+func BenchmarkVKToken(b *testing.B) { benchProcess(b, ".", "token", "https://mcp.example.com/mcp") }
+func BenchmarkBareProgram(b *testing.B) {
+	benchProcess(b, "./testdata/bare", "https://mcp.example.com/mcp")
+}
+
+func benchProcess(b *testing.B, source string, args ...string) {
+	program := filepath.Join(b.TempDir(), "program")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	a := &app{discard: true}
+	address := a.serve(b, map[string]string{"token": `{"access_token":"` + strings.Repeat("x", 800) + `","token_type":"Bearer","scope":"a","resource":"r","issuer":"i","account":"work"}`})
+	addr, _ := address()
+	for b.Loop() {
+		cmd := exec.Command(program, args...)
+		cmd.Env = append(os.Environ(), "VK_SOCK="+addr)
+		if out, err := cmd.Output(); err != nil || len(out) < 800 {
+			b.Fatalf("%v: %s", err, out)
+		}
+	}
+}

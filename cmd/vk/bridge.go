@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/valetkey/valetkey/bridge"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const bridgeHelp = `Runs as an MCP server over standard input and output, for hosts that start commands,
+and passes everything on to the MCP server at URL. Valet Key adds the token; the host
+never sees it. This is the command to write into a host's configuration.
+
+It ends when its input does. What it has to say to you goes to standard error.`
+
+const gatewayOrigin = "http://valetkey"
+
+func bridgeFlags(f *pflag.FlagSet, o *options) {
+	f.DurationVar(&o.timeout, "timeout", 0, "`DURATION` one request may take at most (default 1h)")
+	f.BoolVar(&o.verbose, "verbose", false, "say more on standard error")
+}
+
+func (p *program) bridge(ctx context.Context, o *options, args []string) error {
+	if o.timeout < 0 {
+		return usage("bridge", "--timeout cannot be negative")
+	}
+	path, err := localapi.MCPPath(args[0])
+	if err != nil {
+		return err
+	}
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	// A host that closes our output is told from an error of writing; by default the signal would end us before the
+	// session at the server is ended.
+	signal.Ignore(syscall.SIGPIPE)
+	level := slog.LevelWarn
+	if o.verbose {
+		level = slog.LevelInfo
+	}
+	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime}))
+	return bridge.New(bridge.Config{Client: c.HTTP(), URL: gatewayOrigin + path, Limit: o.timeout, Log: log}).Run(ctx, p.stdin, p.stdout)
+}
+
+// withoutTime leaves out the time: hosts write their own before each line.
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const (
+	headersLimit    = 2500 * time.Millisecond // for everything: hosts start while they wait for this
+	headersMinValid = 5 * time.Minute         // hosts go on using what was printed
+	headersRerunS   = 10                      // asked again within so many seconds, the token was refused
+)
+
+// Hosts that run a command for the headers of a server, and what they make of it.
+const (
+	hostClaudeCode    = "claude-code"
+	hostCodex         = "codex"
+	hostClaudeDesktop = "claude-desktop"
+)
+
+var headerHosts = []string{hostClaudeCode, hostCodex, hostClaudeDesktop}
+
+const headersHelp = `Prints the headers for an MCP server as one line of JSON, for hosts that run a
+command to get them (Claude Code's headersHelper, Codex's http_headers_helper,
+Claude Desktop's headersHelper). You do not run it yourself.
+
+It answers in under 3 s and never waits for you: if you must allow something or
+sign in, Valet Key asks you meanwhile, and the host gets what it takes for "not
+now". Which host it is, says --host.`
+
+func headersFlags(f *pflag.FlagSet, o *options) {
+	f.StringVar(&o.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))
+	f.StringVar(&o.server, "server", "", "the `URL` of the server")
+}
+
+// headers prints the headers for one server, or what the host takes for a miss: an empty object makes Claude Code go on
+// without a header, so that its own sign-in stays possible; the others want nothing on standard output and a failure.
+func (p *program) headers(ctx context.Context, o *options, _ []string) error {
+	switch {
+	case !slices.Contains(headerHosts, o.host):
+		return usage("headers", "--host must be one of: %s", strings.Join(headerHosts, ", "))
+	case o.server == "":
+		return usage("headers", "vk headers needs --server")
+	}
+	token, err := bounded(p, ctx, headersLimit, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) {
+		return c.Token(ctx, localapi.TokenRequest{
+			Resource: o.server, MinValidS: int(headersMinValid / time.Second), Interaction: localapi.InteractionAsk, RerunS: headersRerunS,
+		})
+	})
+	headers := map[string]string{}
+	switch {
+	case err == nil:
+		headers["Authorization"] = token.TokenType + " " + token.AccessToken.Reveal()
+	case o.host != hostClaudeCode || errors.Is(err, context.Canceled):
+		return err
+	default:
+		p.complain(err)
+	}
+	e := json.NewEncoder(p.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(headers)
+}

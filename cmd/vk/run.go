@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/valetkey/valetkey/hosts"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const (
+	exitInterrupted = 130 // 128 + SIGINT, as shells count
+
+	quickLimit  = time.Minute      // for what the app answers by itself
+	personLimit = 15 * time.Minute // for what may wait for the person and a browser; the app gives up earlier
+	noticeAfter = time.Second      // before a person at a terminal is told what is being waited for
+)
+
+// program is one run of vk.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	address        func() (string, error)
+	now            func() time.Time
+	machine        func() (hosts.Env, error) // where hosts are looked for
+}
+
+// run runs vk with args and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, address func() (string, error)) int {
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, address: address, now: time.Now}
+	p.machine = p.thisMachine
+	err := p.dispatch(ctx, args)
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(stderr, "vk: interrupted")
+		return exitInterrupted
+	case errors.As(err, &code):
+		return int(code)
+	}
+	p.complain(err)
+	return localapi.ExitCode(err)
+}
+
+// dispatch finds the verb, reads its flags and runs it.
+func (p *program) dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return usage("", "vk needs a verb")
+	}
+	switch args[0] {
+	case "-h", "--help":
+		args = append([]string{"help"}, args[1:]...)
+	case "--version":
+		args = append([]string{"version"}, args[1:]...)
+	}
+	v := find(args[0])
+	if v == nil {
+		return usage("", "there is no verb %q", args[0])
+	}
+	var o options
+	flags := v.flagSet(&o)
+	if err := flags.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
+		return p.print(v.help())
+	} else if err != nil {
+		return usage(v.name, "%v", err)
+	}
+	if n := flags.NArg(); n < v.minArgs || n > v.maxArgs {
+		return usage(v.name, "vk %s takes %s", v.name, v.takes())
+	}
+	return v.run(p, ctx, &o, flags.Args())
+}
+
+// usage is the error of a wrong command line.
+func usage(verb, format string, args ...any) error {
+	hint := "run: vk help"
+	if verb != "" {
+		hint += " " + verb
+	}
+	return localapi.Errorf(localapi.ErrBadRequest, format, args...).WithHint("%s", hint)
+}
+
+// complain prints err on standard error: what is so, and indented what to do.
+func (p *program) complain(err error) {
+	fmt.Fprintln(p.stderr, "vk:", clean(err.Error()))
+	var e *localapi.Error
+	if !errors.As(err, &e) {
+		return
+	}
+	if e.Hint != "" {
+		fmt.Fprintln(p.stderr, " ", clean(e.Hint))
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintln(p.stderr, "  wait", words(e.RetryAfter), "before you try again")
+	}
+}
+
+func (p *program) print(text string) error {
+	_, err := io.WriteString(p.stdout, text)
+	return err
+}
+
+// client returns a client for the app; close it when done.
+func (p *program) client() (*localapi.Client, error) {
+	addr, err := p.address()
+	if err != nil {
+		return nil, err
+	}
+	return localapi.NewClient(addr), nil
+}
+
+// ask makes one call that the app answers by itself.
+func ask[Answer any](p *program, ctx context.Context, call func(*localapi.Client, context.Context) (*Answer, error)) (*Answer, error) {
+	return bounded(p, ctx, quickLimit, call)
+}
+
+// askPerson makes one call that may wait for the person, and tells a person at a terminal so.
+func askPerson[Answer any](p *program, ctx context.Context, call func(*localapi.Client, context.Context) (*Answer, error)) (*Answer, error) {
+	if isTerminal(p.stderr) {
+		defer p.notice(noticeAfter)()
+	}
+	return bounded(p, ctx, personLimit, call)
+}
+
+func bounded[Answer any](p *program, ctx context.Context, limit time.Duration, call func(*localapi.Client, context.Context) (*Answer, error)) (*Answer, error) {
+	c, err := p.client()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	answer, err := call(c, ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, localapi.Errorf(localapi.ErrUnavailable, "Valet Key did not answer within %s", words(limit))
+	}
+	return answer, err
+}
+
+// notice says after a while what is being waited for. The func it returns must be called when the wait is over.
+func (p *program) notice(after time.Duration) (over func()) {
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		select {
+		case <-time.After(after):
+			fmt.Fprintln(p.stderr, "waiting for your answer in Valet Key…")
+		case <-done:
+		}
+	})
+	return func() { close(done); wait.Wait() }
+}
+
+// isTerminal reports whether stream is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+func (p *program) grants(ctx context.Context) (*localapi.Grants, error) {
+	return ask(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grants, error) { return c.Grants(ctx) })
+}
+
+func (p *program) list(ctx context.Context, o *options, _ []string) error {
+	all, err := p.grants(ctx)
+	switch {
+	case err != nil:
+		return err
+	case o.json:
+		return p.printJSON(all)
+	case len(all.Grants) == 0:
+		fmt.Fprintln(p.stderr, "vk: no server yet\n  to add one, run: vk signin URL")
+		return nil
+	}
+	rows := [][]string{{"SERVER", "ACCOUNT", "STATE", "TOKEN", "HOSTS"}}
+	for _, g := range all.Grants {
+		var hosts []string
+		for _, c := range g.Consents {
+			hosts = append(hosts, clean(c.HostName))
+		}
+		slices.Sort(hosts)
+		rows = append(rows, []string{clean(g.Server), orDash(clean(g.Account)), stateWords(g.State), p.expiry(g), orDash(strings.Join(slices.Compact(hosts), ", "))})
+	}
+	return p.print(table("", rows))
+}
+
+func (p *program) show(ctx context.Context, o *options, args []string) error {
+	all, err := p.grants(ctx)
+	if err != nil {
+		return err
+	}
+	found := slices.DeleteFunc(all.Grants, func(g localapi.Grant) bool { return !sameURL(g.Server, args[0]) && !sameURL(g.Resource, args[0]) })
+	if len(found) == 0 {
+		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", args[0]).WithHint("run: vk list")
+	}
+	if o.json {
+		return p.printJSON(localapi.Grants{Grants: found})
+	}
+	var out strings.Builder
+	for i, g := range found {
+		if i > 0 {
+			out.WriteString("\n")
+		}
+		out.WriteString(p.describe(g))
+	}
+	return p.print(out.String())
+}
+
+// describe is one grant in full.
+func (p *program) describe(g localapi.Grant) string {
+	title := clean(g.Server)
+	if g.Name != "" {
+		title += fmt.Sprintf(" (calls itself %q)", clean(g.Name))
+	}
+	state := stateWords(g.State)
+	if g.Problem != "" {
+		state += ": " + clean(g.Problem)
+	}
+	renewable := "yes, without you"
+	if !g.Renewable {
+		renewable = "no: you sign in again when it expires"
+	}
+	rows := [][]string{
+		{"resource", clean(g.Resource)}, {"issuer", clean(g.Issuer)}, {"account", orDash(clean(g.Account))}, {"state", state},
+		{"scopes", orDash(clean(strings.Join(g.Scopes, " ")))}, {"signed in", relative(g.SignedInAt, p.now())}, {"refreshed", relative(g.RefreshedAt, p.now())},
+		{"token", "expires " + p.expiry(g)}, {"renewable", renewable},
+	}
+	if g.ExpiresAt.IsZero() {
+		rows[7][1] = "-"
+	}
+	label := "hosts"
+	for _, c := range g.Consents {
+		mode := modeWords(c.Mode)
+		if !c.ExpiresAt.IsZero() {
+			mode += ", ends " + relative(c.ExpiresAt, p.now())
+		}
+		rows = append(rows, []string{label, fmt.Sprintf("%s (%s): %s", clean(c.HostName), mode, orDash(clean(strings.Join(c.Scopes, " "))))})
+		rows = append(rows, []string{"", clean(c.Host) + ", known by " + c.Level.String()})
+		label = ""
+	}
+	if len(g.Consents) == 0 {
+		rows = append(rows, []string{label, "-"})
+	}
+	return title + "\n" + table("  ", rows)
+}
+
+func (p *program) status(ctx context.Context, o *options, _ []string) error {
+	s, err := ask(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Status, error) { return c.Status(ctx) })
+	switch {
+	case err != nil:
+		return err
+	case o.json:
+		return p.printJSON(s)
+	}
+	servers := fmt.Sprint(s.Servers)
+	if s.SignIns > 0 {
+		servers += fmt.Sprintf(" (%d to sign in to again)", s.SignIns)
+	}
+	return p.print(table("", [][]string{
+		{"Valet Key", clean(s.Version) + " is running, process " + fmt.Sprint(s.PID)},
+		{"questions", faceWords(s.Face)},
+		{"waiting", fmt.Sprint(s.Waiting)},
+		{"keychain", clean(s.Keychain)},
+		{"servers", servers},
+	}))
+}
+
+// printJSON prints v as the app sent it, indented for people.
+func (p *program) printJSON(v any) error {
+	e := json.NewEncoder(p.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func (p *program) expiry(g localapi.Grant) string { return relative(g.ExpiresAt, p.now()) }
+
+// named names a grant in a sentence.
+func named(g localapi.Grant) string {
+	if g.Account == "" {
+		return clean(g.Server)
+	}
+	return clean(g.Server) + " as " + clean(g.Account)
+}
+
+func stateWords(state string) string {
+	switch state {
+	case localapi.StateSignIn:
+		return "sign in again"
+	case localapi.StateUnsaved:
+		return "not saved"
+	case localapi.StateUnavailable:
+		return "issuer away"
+	}
+	return clean(state)
+}
+
+func modeWords(mode string) string {
+	switch mode {
+	case localapi.ModeRunning:
+		return "while it runs"
+	case localapi.ModeHour:
+		return "1 hour"
+	}
+	return clean(mode)
+}
+
+func faceWords(face string) string {
+	switch face {
+	case "window":
+		return "in a window"
+	case "terminal":
+		return "on the terminal that runs Valet Key"
+	case "policy":
+		return "nobody is asked: a policy file answers"
+	}
+	return clean(face)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// sameURL reports whether two URLs name the same server as far as a person cares. It only picks what to show.
+func sameURL(a, b string) bool {
+	plain := func(s string) string {
+		u, err := url.Parse(s)
+		if err != nil {
+			return s
+		}
+		port := ":" + u.Port()
+		if u.Port() == "" || u.Scheme == "https" && port == ":443" || u.Scheme == "http" && port == ":80" {
+			port = ""
+		}
+		return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + port + strings.TrimSuffix(u.EscapedPath(), "/") + "?" + u.RawQuery
+	}
+	return plain(a) == plain(b)
+}
+
+// table aligns rows in columns, without blanks at the ends of lines.
+func table(indent string, rows [][]string) string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, indent+strings.Join(row, "\t"))
+	}
+	w.Flush()
+	return out.String()
+}

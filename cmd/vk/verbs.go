@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+// version is set when a release is built.
+var version = ""
+
+// options are the flags of all verbs.
+type options struct {
+	json, noInteraction, secretStdin  bool
+	scopes                            []string
+	account, reason, clientID, issuer string
+	host, server                      string
+	minValid, timeout                 time.Duration
+	verbose                           bool
+	name, via                         string
+	list, yes, print                  bool
+}
+
+// verb is one thing vk can do.
+type verb struct {
+	name, args       string
+	minArgs, maxArgs int
+	short            string // for the list of verbs
+	long             string // for its own help
+	flags            func(*pflag.FlagSet, *options)
+	run              func(p *program, ctx context.Context, o *options, args []string) error
+}
+
+// verbs lists them in the order of help.
+func verbs() []*verb {
+	none := func(*pflag.FlagSet, *options) {}
+	return []*verb{
+		{"token", "URL", 1, 1, "print a token for a server", tokenHelp, tokenFlags, (*program).token},
+		{"signin", "URL", 1, 1, "sign in to a server", signInHelp, signInFlags, (*program).signIn},
+		{"list", "", 0, 0, "list the servers you gave Valet Key access to", listHelp, jsonFlag, (*program).list},
+		{"show", "URL", 1, 1, "show one server: accounts, scopes, hosts", showHelp, jsonFlag, (*program).show},
+		{"forget", "URL", 1, 1, "forget a server, and revoke what it granted", forgetHelp, forgetFlags, (*program).forget},
+		{"status", "", 0, 0, "show whether Valet Key runs, and how it is", statusHelp, jsonFlag, (*program).status},
+		{"client", "URL", 1, 1, "set the client ID you got from an issuer", clientHelp, clientFlags, (*program).register},
+		{"connect", "HOST URL", 0, 2, "give a host a server through Valet Key", fmt.Sprintf(connectHelp, hostKeys()), connectFlags, (*program).connect},
+		{"disconnect", "HOST URL|NAME", 2, 2, "take a server from a host again", disconnectHelp, disconnectFlags, (*program).disconnect},
+		{"import", "", 0, 0, "offer the servers that hosts have without Valet Key", importHelp, none, (*program).importServers},
+		{"doctor", "", 0, 0, "look whether everything is as it should be", doctorHelp, none, (*program).doctor},
+		{"bridge", "URL", 1, 1, "be an MCP server on stdio, in front of one at a URL", bridgeHelp, bridgeFlags, (*program).bridge},
+		{"headers", "", 0, 0, "print the headers for a server, for a host that asks", headersHelp, headersFlags, (*program).headers},
+		{"version", "", 0, 0, "print the version of vk", "Prints the version of vk.", none, (*program).version},
+		{"help", "[VERB]", 0, 1, "explain vk, or one verb", "Explains vk, or one verb.", none, (*program).help},
+	}
+}
+
+func jsonFlag(f *pflag.FlagSet, o *options) {
+	f.BoolVar(&o.json, "json", false, "print JSON")
+}
+
+func accessFlags(f *pflag.FlagSet, o *options) {
+	f.StringArrayVar(&o.scopes, "scope", nil, "a `SCOPE` to ask for; give the flag once for each")
+	f.StringVar(&o.account, "account", "", "the `ACCOUNT`, by the name you gave it")
+}
+
+func tokenFlags(f *pflag.FlagSet, o *options) {
+	accessFlags(f, o)
+	f.DurationVar(&o.minValid, "min-valid", time.Minute, "`DURATION` the token must still live, such as 90s or 10m")
+	f.BoolVar(&o.noInteraction, "no-interaction", false, "never ask you anything: fail instead")
+	f.StringVar(&o.reason, "reason", "", "`TEXT` to show you in the question")
+	f.BoolVar(&o.json, "json", false, "print the whole answer as JSON")
+}
+
+func (p *program) token(ctx context.Context, o *options, args []string) error {
+	if o.minValid < 0 {
+		return usage("token", "--min-valid cannot be negative")
+	}
+	req := localapi.TokenRequest{
+		Resource: args[0], Account: o.account, Scopes: split(o.scopes), Reason: o.reason,
+		MinValidS: int((o.minValid + time.Second - 1) / time.Second),
+	}
+	asking := askPerson[localapi.Token]
+	if o.noInteraction {
+		req.Interaction, asking = localapi.InteractionNone, ask[localapi.Token]
+	}
+	token, err := asking(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) { return c.Token(ctx, req) })
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return p.printJSON(token)
+	}
+	return p.print(token.AccessToken.Reveal() + "\n")
+}
+
+func signInFlags(f *pflag.FlagSet, o *options) { accessFlags(f, o) }
+
+func (p *program) signIn(ctx context.Context, o *options, args []string) error {
+	req := localapi.SignInRequest{Resource: args[0], Account: o.account, Scopes: split(o.scopes)}
+	grant, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grant, error) { return c.SignIn(ctx, req) })
+	if err != nil {
+		return err
+	}
+	return p.print(fmt.Sprintf("signed in to %s\n", named(*grant)))
+}
+
+func forgetFlags(f *pflag.FlagSet, o *options) {
+	f.StringVar(&o.account, "account", "", "forget this `ACCOUNT` only")
+}
+
+func (p *program) forget(ctx context.Context, o *options, args []string) error {
+	req := localapi.ForgetRequest{Resource: args[0], Account: o.account}
+	forgotten, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Forgotten, error) { return c.Forget(ctx, req) })
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, g := range forgotten.Grants {
+		fmt.Fprintf(&out, "forgot %s\n", named(g))
+	}
+	for _, sentence := range forgotten.NotRevoked {
+		fmt.Fprintln(p.stderr, "vk:", clean(sentence))
+	}
+	return p.print(out.String())
+}
+
+func clientFlags(f *pflag.FlagSet, o *options) {
+	f.StringVar(&o.clientID, "client-id", "", "the client `ID`")
+	f.BoolVar(&o.secretStdin, "secret-stdin", false, "read the client secret from standard input")
+	f.StringVar(&o.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
+}
+
+func (p *program) register(ctx context.Context, o *options, args []string) error {
+	if o.clientID == "" {
+		return usage("client", "vk client needs --client-id")
+	}
+	req := localapi.RegistrationRequest{Resource: args[0], Issuer: o.issuer, ClientID: o.clientID}
+	if o.secretStdin {
+		var err error
+		if req.ClientSecret, err = readSecret(ctx, p.stdin, p.stderr); err != nil {
+			return err
+		}
+	}
+	done, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Registered, error) {
+		return c.Register(ctx, req)
+	})
+	if err != nil {
+		return err
+	}
+	return p.print(fmt.Sprintf("client ID %s is set for %s\n", clean(done.ClientID), clean(done.Issuer)))
+}
+
+func (p *program) version(context.Context, *options, []string) error {
+	v := version
+	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
+		v = info.Main.Version
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return p.print("vk " + v + "\n")
+}
+
+// split takes apart scopes that were given as one argument with spaces, as scope parameters are written.
+func split(scopes []string) []string {
+	return strings.Fields(strings.Join(scopes, " "))
+}
