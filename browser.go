@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+
+	"github.com/pkg/browser"
+
+	"github.com/valetkey/valetkey/oauthflow"
+)
+
+// opener returns how pages are opened. It may block as long as the browser lives.
+func (o *options) opener() func(ctx context.Context, url string) error {
+	switch {
+	case o.browser == nil:
+		// A browser's words would end up on this program's output, and in a log.
+		browser.Stdout, browser.Stderr = io.Discard, io.Discard
+		return func(_ context.Context, url string) error { return browser.OpenURL(url) }
+	case o.printsPages():
+		return func(context.Context, string) error { return nil } // tell shows it
+	}
+	return func(ctx context.Context, url string) error {
+		cmd := exec.CommandContext(ctx, o.browser[0], append(o.browser[1:len(o.browser):len(o.browser)], url)...)
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("%s: %w", o.browser[0], err)
+		}
+		return nil
+	}
+}
+
+// tell returns who hears of the page of each sign-in: the broker always, the person with --browser print.
+func (o *options) tell(broker func(oauthflow.Request, string), show func(server, page string)) func(oauthflow.Request, string) {
+	if !o.printsPages() {
+		return broker
+	}
+	return func(r oauthflow.Request, url string) {
+		broker(r, url)
+		show(r.Server, url)
+	}
+}
+
+func (o *options) printsPages() bool { return len(o.browser) == 1 && o.browser[0] == browserPrint }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/term"
+
+	"github.com/valetkey/valetkey/broker"
+	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/terminal"
+)
+
+// faces is how this run of the program reaches the person: windows and the tray, or the terminal, and a policy file
+// before either.
+type faces struct {
+	kind    string // for status: "window", "terminal", "policy", "nobody"
+	ask     func(context.Context, face.Question) (face.Answer, error)
+	policy  func(face.Question) (face.Answer, string, bool)
+	clients func(issuer string) (oauthflow.Registration, bool)
+	showURL func(server, page string) // tells the person which page to open
+	show    func() error              // opens the main window; nil: there is none
+	update  func(face.State)          // draws a new state
+	run     func(context.Context)     // on the main goroutine; returns at once, or with its context
+	close   func()
+
+	head atomic.Pointer[broker.Broker] // hears the person's wishes
+}
+
+// chooseFaces decides who asks the person. quit ends the program.
+func chooseFaces(opts *options, self string, quit func(), log *slog.Logger) (*faces, error) {
+	f := &faces{update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
+	f.showURL = func(server, page string) { fmt.Fprintf(os.Stderr, "To sign in to %s, open %s\n", server, page) }
+	tty := term.IsTerminal(int(os.Stdin.Fd()))
+	why := windowsPossible(os.Getenv)
+	switch {
+	case !opts.headless && why == nil:
+		f.useWindows(self, quit, log)
+	case tty || opts.headless && opts.policy == "":
+		if !opts.headless {
+			fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so questions are asked in this terminal, as with --headless.\n", why)
+		}
+		t := terminal.New(terminal.Config{In: os.Stdin, Out: os.Stdout})
+		f.kind, f.ask, f.showURL = "terminal", t.Ask, t.ShowURL
+	case opts.policy != "":
+		f.kind = "policy"
+	default:
+		f.kind = "nobody"
+		fmt.Fprintf(os.Stderr, "No windows can be shown (%v), and this is no terminal: nobody can be asked, so no program gets a token it was not allowed before.\n"+
+			"  Run valetkey --headless in a terminal, or write down what is allowed for --policy FILE.\n", why)
+	}
+	if opts.policy == "" {
+		return f, nil
+	}
+	return f, f.usePolicy(opts.policy)
+}
+
+// usePolicy lets a policy file decide first; where nobody else can be asked, it alone.
+func (f *faces) usePolicy(path string) error {
+	p, err := terminal.LoadPolicy(path)
+	if err != nil {
+		return hinted(err, "mend the file, or start without --policy")
+	}
+	f.policy = p.DecideAlone
+	if f.ask != nil {
+		f.policy = p.Decide
+	}
+	f.clients = func(issuer string) (oauthflow.Registration, bool) {
+		c, ok := p.Client(issuer)
+		return oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered}, ok
+	}
+	return nil
+}
+
+// wish does what the person said in a window or the tray.
+func (f *faces) wish(ctx context.Context, quit func(), w face.Wish) error {
+	if w.Kind == face.WishQuit {
+		quit()
+		return nil
+	}
+	head := f.head.Load()
+	if head == nil {
+		return localapi.Errorf(localapi.ErrUnavailable, "Valet Key is still starting").WithHint("try again in a moment")
+	}
+	return head.Wish(ctx, w)
+}
+
+// errNoDisplay says why there are no windows.
+var errNoDisplay = errors.New("there is no display")

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/valetkey/valetkey"
+
+// floors says which packages of the module each package may import, and why. Tests may import more; docs/architecture.md
+// draws the same.
+var floors = map[string]struct {
+	may []string
+	why string
+}{
+	".":                    {[]string{"app", "assets", "broker", "discovery", "face", "gateway", "keystore", "localapi", "oauthflow", "outbound", "peer", "terminal", "tray"}, "a program wires everything"},
+	"cmd/vk":               {[]string{"bridge", "hosts", "internal/secret", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
+	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi"}, "a host, an issuer and a server know nothing of the inside"},
+	"app":                  {[]string{"assets", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
+	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},
+	"terminal":             {[]string{"face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
+	"gateway":              {[]string{"discovery", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
+	"bridge":               {[]string{"localapi"}, "it carries messages and knows nothing of what is in them that is secret"},
+	"hosts":                {[]string{"localapi"}, "it edits files that others own and knows nothing of what is in them that is secret"},
+	"broker":               {[]string{"discovery", "face", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "peer"}, "the head speaks to the person in face's words and to hosts in localapi's"},
+	"face":                 {[]string{"internal/secret", "localapi", "peer"}, "words, no rules"},
+	"oauthflow":            {[]string{"assets", "discovery", "internal/secret", "internal/untrusted"}, "one conversation with an issuer"},
+	"discovery":            {[]string{"internal/untrusted", "outbound"}, "it must tell what the guard refused from what the network lost"},
+	"outbound":             {[]string{"internal/untrusted"}, "the ground"},
+	"localapi":             {[]string{"internal/secret", "peer"}, "the door names who knocks"},
+	"keystore":             {nil, "the ground"},
+	"peer":                 {[]string{"internal/untrusted"}, "the ground"},
+	"assets":               {nil, "the ground"},
+	"internal/secret":      {nil, "the ground"},
+	"internal/untrusted":   {nil, "the ground"},
+	"internal/demo":        {[]string{"internal/secret"}, "the demo's issuer and server know nothing of the inside"},
+	"internal/oauthtest":   {[]string{"internal/demo", "internal/secret"}, "a double for tests"},
+	"e2e":                  {[]string{"*"}, "it tests everything"},
+	"e2e/bench":            {[]string{"*"}, "it measures everything"},
+}
+
+// confined says in which packages a package from outside may be imported.
+var confined = map[string][]string{
+	"fyne.io/fyne/v2/app":           {"."},
+	"fyne.io/fyne/v2":               {".", "app"},
+	"fyne.io/systray":               {"tray"},
+	"github.com/go-gl/glfw":         {"."},
+	"github.com/zalando/go-keyring": {"keystore"},
+	"github.com/pkg/browser":        {"."},
+}
+
+// unreachable says what a package must not reach even through others.
+var unreachable = map[string][]string{
+	"cmd/vk": {"C", "fyne.io", "github.com/zalando/go-keyring", module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/outbound"},
+	"app":    {module + "/broker", module + "/keystore", module + "/oauthflow"},
+}
+
+// environs are the packages that may read the environment: programs, and localapi for the socket's address.
+var environs = []string{".", "cmd/vk", "internal/demo/vkdemo", "localapi", "e2e", "e2e/bench"}
+
+// revealers are the files that may open a secret.Text, and for whom.
+var revealers = map[string]string{
+	"broker/record.go":             "the keychain",
+	"cmd/vk/verbs.go":              "the host that ran vk",
+	"cmd/vk/headers.go":            "the host that ran vk",
+	"face/conn.go":                 "the resident process, which a window hands a client secret",
+	"gateway/exchange.go":          "the server the token is for",
+	"internal/secret":              "itself",
+	"internal/demo/vkdemo/host.go": "the server the token is for",
+	"localapi/wire.go":             "the host that asked",
+	"oauthflow/tokens.go":          "the issuer",
+	"oauthflow/callback.go":        "the issuer",
+}
+
+type pkg struct {
+	ImportPath     string
+	Dir            string
+	GoFiles        []string
+	CgoFiles       []string
+	IgnoredGoFiles []string
+	Imports        []string
+	Deps           []string
+}
+
+func (p pkg) name() string {
+	if p.ImportPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(p.ImportPath, module+"/")
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,Imports,Deps"}, args...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1") // all files, also where the test itself is built without
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+func within(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+
+func TestImportsGoDownOnly(t *testing.T) {
+	for _, tags := range []string{"", "headless", "e2e"} {
+		for _, p := range list(t, "-tags", tags, "./...") {
+			floor, known := floors[p.name()]
+			if !known {
+				t.Errorf("package %s stands on no floor: give it a row in floors and a place in docs/architecture.md", p.name())
+				continue
+			}
+			for _, imported := range p.Imports {
+				own, isOwn := strings.CutPrefix(imported, module+"/")
+				if isOwn && !slices.Contains(floor.may, own) && !slices.Contains(floor.may, "*") {
+					t.Errorf("%s imports %s: %s", p.name(), own, floor.why)
+				}
+				for outside, homes := range confined {
+					if within(imported, outside) && !slices.Contains(homes, p.name()) && !confinedCloser(imported, outside, p.name()) {
+						t.Errorf("%s imports %s, which only %v may", p.name(), imported, homes)
+					}
+				}
+			}
+		}
+	}
+}
+
+// confinedCloser reports whether a longer row of confined speaks for imported and lets name in.
+func confinedCloser(imported, outside, name string) bool {
+	for longer, homes := range confined {
+		if len(longer) > len(outside) && within(imported, longer) && slices.Contains(homes, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestUnreachable(t *testing.T) {
+	for name, banned := range unreachable {
+		for _, p := range list(t, "./"+name) {
+			for _, dep := range p.Deps {
+				for _, b := range banned {
+					if within(dep, b) {
+						t.Errorf("%s reaches %s", name, dep)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestCallsInTheirPlaces looks for calls that only some packages may make.
+func TestCallsInTheirPlaces(t *testing.T) {
+	set := token.NewFileSet()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() != "." && strings.HasPrefix(d.Name(), ".")) {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(set, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		path = filepath.ToSlash(path)
+		dir := filepath.ToSlash(filepath.Dir(path))
+		imports := map[string]bool{}
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			imports[name] = true
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			x, _ := sel.X.(*ast.Ident)
+			at := set.Position(sel.Pos())
+			switch of := sel.Sel.Name; {
+			case x != nil && x.Name == "os" && slices.Contains([]string{"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, of) && !slices.Contains(environs, dir):
+				t.Errorf("%s: os.%s: only programs and localapi read the environment", at, of)
+			case x != nil && x.Name == "http" && imports["net/http"] && slices.Contains([]string{"DefaultClient", "DefaultTransport", "Get", "Post", "PostForm", "Head"}, of):
+				t.Errorf("%s: http.%s: every request goes through outbound, or a client made for its one purpose", at, of)
+			case of == "Reveal" && revealers[path] == "" && revealers[dir] == "":
+				t.Errorf("%s: a secret is opened here; only these may: %v", at, revealers)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,80 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for _, test := range []struct {
+		args  []string
+		err   string // "" means none
+		out   string // what is printed, and then nothing is started
+		check func(*options) bool
+	}{
+		{nil, "", "", func(o *options) bool {
+			return !o.headless && o.keystore == "keychain" && o.service == "valetkey" && o.browser == nil
+		}},
+		{[]string{"--headless", "--policy", "p.json"}, "", "", func(o *options) bool { return o.headless && o.policy == "p.json" }},
+		{[]string{"--browser", `firefox -P "my profile" --new-tab`}, "", "", func(o *options) bool {
+			return slices.Equal(o.browser, []string{"firefox", "-P", "my profile", "--new-tab"})
+		}},
+		{[]string{"--browser", "print"}, "", "", func(o *options) bool { return slices.Equal(o.browser, []string{"print"}) }},
+		{[]string{"--browser", `"unfinished`}, "cannot be split", "", nil},
+		{[]string{"--browser", `x $(touch /tmp/never)`}, "cannot be split", "", nil},
+		{[]string{"--keystore", "file"}, "must be keychain or memory", "", nil},
+		{[]string{"--keychain-service", "../x"}, "small letters", "", nil},
+		{[]string{"--client-metadata-url", "http://x.example/c.json"}, "https", "", nil},
+		{[]string{"--client-metadata-url", "https://x.example/c.json"}, "", "", func(o *options) bool { return o.clientMetadataURL != "" }},
+		{[]string{"token"}, "vk", "", nil},
+		{[]string{"--nonsense"}, "--help", "", nil},
+		{[]string{"--help"}, "", "--headless", nil},
+		{[]string{"-h"}, "", "--policy FILE", nil},
+		{[]string{"--version"}, "", "valetkey ", nil},
+	} {
+		var out bytes.Buffer
+		o, err := parse(test.args, &out)
+		switch {
+		case test.err != "" && (err == nil || !strings.Contains(say(err), test.err)):
+			t.Errorf("%q: err = %v, want %q", test.args, err, test.err)
+		case test.err == "" && err != nil:
+			t.Errorf("%q: %v", test.args, err)
+		case test.out != "" && (o != nil || !strings.Contains(out.String(), test.out)):
+			t.Errorf("%q printed %q", test.args, out.String())
+		case test.check != nil && !test.check(o):
+			t.Errorf("%q: %+v", test.args, o)
+		}
+	}
+}
+
+func TestStateDir(t *testing.T) {
+	dir := t.TempDir()
+	if err := openStateDir(filepath.Join(dir, "new", "one")); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "new", "one")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("made with %v (%v)", info.Mode(), err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shared := filepath.Join(dir, "shared")
+	if err := os.Mkdir(shared, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(shared, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{file: "", filepath.Join(file, "below"): "", shared: "written by others"} {
+		if err := openStateDir(path); err == nil || !strings.Contains(say(err), want) || !strings.Contains(say(err), "--state-dir") {
+			t.Errorf("%s: err = %v", path, err)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/valetkey/valetkey/broker"
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/gateway"
+	"github.com/valetkey/valetkey/keystore"
+	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/outbound"
+	"github.com/valetkey/valetkey/peer"
+)
+
+// resident is the process that stays: broker, socket and tray. It ends with ctx, or when the person quits.
+func resident(ctx context.Context, opts *options) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := peer.Harden(); err != nil {
+		log.Warn("other programs of yours may be able to read this one's memory", "error", err)
+	}
+	if opts.stateDir == "" {
+		opts.stateDir = defaultStateDir(os.Getenv)
+	}
+	if err := openStateDir(opts.stateDir); err != nil {
+		return err
+	}
+	address, err := localapi.Address()
+	if err != nil {
+		return err
+	}
+	door, err := localapi.Listen(address)
+	if errors.Is(err, localapi.ErrRunning) {
+		return openRunning(ctx, address)
+	} else if err != nil {
+		return err
+	}
+	defer door.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program's own file: %w", err)
+	}
+	store, probe, release, err := opts.store(self)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	faces, err := chooseFaces(opts, self, quit, log)
+	if err != nil {
+		return err
+	}
+	defer faces.close()
+	open := opts.opener()
+	out := outbound.New(outbound.Config{Proxy: http.ProxyFromEnvironment, UserAgent: "valetkey/" + version})
+	changed := make(chan struct{}, 1)
+	head, err := broker.Open(ctx, broker.Config{
+		Store: store, Probe: probe,
+		Discovery: discovery.New(discovery.Config{HTTP: out.For}),
+		Flow: func(onURL func(oauthflow.Request, string)) *oauthflow.Flow {
+			return oauthflow.New(oauthflow.Config{
+				HTTP: out.For, Open: open, OnURL: opts.tell(onURL, faces.showURL), OnUnopened: func(r oauthflow.Request, url string, err error) {
+					log.Warn("the browser could not be opened", "error", err)
+					faces.showURL(r.Server, url)
+				},
+				ClientMetadataURL: opts.clientMetadataURL,
+				ClientName:        "Valet Key", SoftwareVersion: version,
+			})
+		},
+		Ask: faces.ask, Policy: faces.policy, Clients: faces.clients,
+		OnChange: func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		},
+		OpenURL: open, Show: faces.show, Face: faces.kind, Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer head.Close()
+	faces.head.Store(head)
+	log.Info("Valet Key is running", "socket", address, "asks", faces.kind, "version", version)
+
+	var group errgroup.Group
+	group.Go(func() error {
+		defer quit() // without its socket the program is of no use
+		return localapi.Serve(ctx, door, localapi.ServerConfig{
+			Backend: head, MCP: gateway.New(gateway.Config{Token: head.Forward, HTTP: out.Stream, Log: log}),
+			Identify: peer.New().Of, Version: version, Log: log,
+		})
+	})
+	group.Go(func() error { follow(ctx, changed, head, faces); return nil })
+	faces.run(ctx) // on the main goroutine, as macOS wants it
+	<-ctx.Done()
+	return group.Wait()
+}
+
+// store is where sign-ins are kept, and how to find out whether it can be used. Until release is called, no other
+// Valet Key of this user can have the same: each would write over what the other had learned.
+func (o *options) store(self string) (store keystore.Store, probe func(context.Context) error, release func(), err error) {
+	if o.keystore == "memory" {
+		return keystore.NewMemory(), nil, func() {}, nil
+	}
+	dir := defaultStateDir(os.Getenv) // not --state-dir: the keychain is one for all of them
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, nil, hinted(fmt.Errorf("the directory for the keychain's lock cannot be made: %w", err), "make it writable, or use --keystore memory")
+	}
+	lock := flock.New(filepath.Join(dir, o.service+".lock"), flock.SetPermissions(0o600))
+	switch mine, err := lock.TryLock(); {
+	case err != nil:
+		return nil, nil, nil, hinted(fmt.Errorf("the keychain's lock cannot be taken: %w", err), "make "+dir+" writable, or use --keystore memory")
+	case !mine:
+		return nil, nil, nil, hinted(errors.New("another Valet Key, on another socket, uses the keychain"), "end it first, or keep this one apart with --keychain-service NAME or --keystore memory")
+	}
+	if runtime.GOOS == "linux" {
+		self = "/proc/self/exe" // also after an update has put another file in its place
+	}
+	keychain := keystore.NewKeychain(keystore.KeychainConfig{Command: []string{self, roleKeychain}, Service: o.service})
+	return keychain, keychain.Probe, func() { lock.Close() }, nil
+}
+
+// follow redraws what shows the state after it changed. A burst of changes is drawn once.
+func follow(ctx context.Context, changed <-chan struct{}, head *broker.Broker, faces *faces) {
+	for {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+		faces.update(head.State())
+	}
+}
+
+// openRunning is what starting the program again means: its window opens.
+func openRunning(ctx context.Context, address string) error {
+	client := localapi.NewClient(address)
+	defer client.Close()
+	if err := client.Open(ctx); err != nil {
+		return hinted(fmt.Errorf("another Valet Key runs, and its window cannot be opened: %w", err), "vk status and vk list tell about it")
+	}
+	fmt.Println("Valet Key is already running; its window is open now.")
+	return nil
+}
