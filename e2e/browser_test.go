@@ -1,0 +1,129 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// chromium is the person's browser.
+type chromium struct {
+	t   testing.TB
+	d   *desktop
+	ctx context.Context
+}
+
+// browser starts Chromium with a profile of its own. It ends with the test.
+func (d *desktop) browser() *chromium {
+	d.t.Helper()
+	profile := filepath.Join(d.dir, "chromium")
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile), chromedp.NoInheritEnv, chromedp.Env(d.env()...),
+		chromedp.WindowSize(900, 640),
+		// The issuer's pages name a font on the Internet.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	}
+	ctx, cancel := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(options...))
+	d.t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			d.t.Logf("close Chromium: %v", err)
+		}
+		cancel()
+	})
+	b := &chromium{t: d.t, d: d, ctx: ctx}
+	// The browser lives as long as the context of the first call, so that one has no deadline.
+	if err := chromedp.Do(ctx); err != nil {
+		d.t.Fatalf("start Chromium: %v", err)
+	}
+	return b
+}
+
+func (b *chromium) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		at, _ := chromedp.Run(b.ctx, chromedp.Location())
+		b.t.Fatalf("%s: %v (at %s)", what, err, strings.SplitN(at, "?", 2)[0])
+	}
+}
+
+// text is what the page says; a page that is just being replaced is waited for.
+func (b *chromium) text(selector string) (text string) {
+	b.t.Helper()
+	until(b.t, "the page's text", func() bool {
+		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+		defer cancel()
+		var err error
+		text, err = chromedp.Run(ctx, chromedp.Text(chromedp.CSS(selector)))
+		return err == nil && text != ""
+	})
+	return text
+}
+
+// at waits for the browser to show a page.
+func (b *chromium) at(what string, is func(url string) bool) {
+	b.t.Helper()
+	until(b.t, what, func() bool {
+		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+		defer cancel()
+		url, err := chromedp.Run(ctx, chromedp.Location())
+		return err == nil && is(url)
+	})
+}
+
+// signIn opens page, goes through the issuer's own pages, and returns the text of the one it ends on.
+func (b *chromium) signIn(page string) string {
+	b.t.Helper()
+	b.do("open the issuer's page", chromedp.Navigate(page))
+	const login, confirm = `input[name=login]`, `input[value=consent] ~ button`
+	if b.has(login) {
+		b.do("sign in at the issuer", chromedp.SendKeys(chromedp.CSS(login), "ann"),
+			chromedp.SendKeys(chromedp.CSS(`input[name=password]`), "secret"), chromedp.Click(chromedp.CSS(`button[type=submit]`)))
+	}
+	b.at("the issuer's question or the callback page", func(url string) bool { return strings.Contains(url, "/callback") || b.has(confirm) })
+	if b.has(confirm) {
+		b.do("confirm at the issuer", chromedp.Click(chromedp.CSS(confirm)))
+	}
+	b.at("the callback page", func(url string) bool { return strings.Contains(url, "/callback") })
+	return b.text("body")
+}
+
+// has tells whether the page has an element now.
+func (b *chromium) has(selector string) bool {
+	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	defer cancel()
+	ids, err := chromedp.Run(ctx, chromedp.QueryNodeIDs(chromedp.CSS(selector), chromedp.AtLeast(0)))
+	return err == nil && len(ids) > 0
+}
+
+func (b *chromium) photo(name string) {
+	b.t.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.d.pictures, name+".png"), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// openAndCloseTab opens page in a tab and closes it before anything was done there.
+func (b *chromium) openAndCloseTab(page string) {
+	b.t.Helper()
+	tab, closeTab := chromedp.NewContext(b.ctx)
+	defer closeTab()
+	if err := chromedp.Do(tab, chromedp.Navigate(page), chromedp.WaitVisible(chromedp.CSS(`input[name=login], input[value=consent] ~ button`))); err != nil {
+		b.t.Fatalf("open a tab: %v", err)
+	}
+	if err := chromedp.Cancel(tab); err != nil {
+		b.t.Fatalf("close a tab: %v", err)
+	}
+}

@@ -1,0 +1,204 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/valetkey/valetkey/internal/demo"
+)
+
+// issuer is peers/issuer.mjs: oidc-provider, which tells what happens.
+type issuer struct {
+	*process
+	url   string
+	ready chan struct{}
+
+	mu     sync.Mutex
+	events []event
+}
+
+// event is one line of the issuer.
+type event struct {
+	Event, Issuer string
+	Kind, Value   string // of a secret
+	GrantType     string `json:"grant_type"`
+	OK            bool
+	Error, Scope  string
+	ClientID      string `json:"client_id"`
+	RefreshToken  string `json:"refresh_token"`
+	at            time.Time
+}
+
+// newIssuer starts an issuer; its arguments are those of peers/issuer.mjs.
+func (d *desktop) newIssuer(args ...string) *issuer {
+	d.t.Helper()
+	node, err := filepath.Glob("peers/node_modules/node-linux-*/bin/node")
+	if err != nil || len(node) != 1 {
+		d.t.Fatalf("the packages in e2e/peers are not installed (found %v); make test installs them", node)
+	}
+	cmd := d.command(node[0], append([]string{"peers/issuer.mjs"}, args...)...)
+	if _, err := cmd.StdinPipe(); err != nil { // open as long as the issuer is to run
+		d.t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cmd.Stdout = w
+	i := &issuer{ready: make(chan struct{})}
+	i.process = d.run(cmd)
+	w.Close()
+	go i.listen(r)
+	select {
+	case <-i.ready:
+	case <-time.After(patience):
+		d.t.Fatalf("the issuer did not start\n%s", i.said())
+	}
+	d.watch.issuers = append(d.watch.issuers, i)
+	return i
+}
+
+func (i *issuer) listen(r io.ReadCloser) {
+	defer r.Close()
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		e := event{at: time.Now()}
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			continue
+		}
+		i.mu.Lock()
+		i.events = append(i.events, e)
+		i.mu.Unlock()
+		if e.Event == "ready" {
+			i.url = e.Issuer
+			close(i.ready)
+		}
+	}
+}
+
+// happened are the events so far that match.
+func (i *issuer) happened(match func(event) bool) (found []event) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, e := range i.events {
+		if match(e) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+func (i *issuer) registrations() int {
+	return len(i.happened(func(e event) bool { return e.Event == "registration" }))
+}
+
+func (i *issuer) signIns() int {
+	return len(i.happened(func(e event) bool { return e.Event == "token" && e.GrantType == "authorization_code" && e.OK }))
+}
+
+// refreshes are the answers to a refresh, good and bad.
+func (i *issuer) refreshes() []event {
+	return i.happened(func(e event) bool { return e.Event == "token" && e.GrantType == "refresh_token" })
+}
+
+// refreshToken is the newest one and the client it belongs to.
+func (i *issuer) refreshToken(t testing.TB) event {
+	t.Helper()
+	all := i.happened(func(e event) bool { return e.Event == "token" && e.RefreshToken != "" })
+	if len(all) == 0 {
+		t.Fatal("the issuer issued no refresh token")
+	}
+	return all[len(all)-1]
+}
+
+// redeem uses a refresh token as a thief would, and returns the issuer's error code.
+func (i *issuer) redeem(t testing.TB, from event) string {
+	t.Helper()
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	resp, err := client.PostForm(i.url+"/token", url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {from.RefreshToken}, "client_id": {from.ClientID},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct{ Error string }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Error
+}
+
+// mcpServer is an MCP server that trusts an issuer.
+type mcpServer struct {
+	t   testing.TB
+	url string
+}
+
+func newMCPServer(t testing.TB, i *issuer) *mcpServer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &mcpServer{t: t, url: "http://" + listener.Addr().String() + "/mcp"}
+	handler, err := demo.NewServer(demo.ServerConfig{Resource: s.url, Issuer: i.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Server{Handler: handler, ReadHeaderTimeout: patience}
+	go web.Serve(listener)
+	t.Cleanup(func() { web.Close() })
+	return s
+}
+
+// bearing adds a token to each request.
+type bearing struct {
+	http.Transport
+	token string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *bearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.Transport.RoundTrip(r)
+}
+
+// callTool calls the server's tool with a token, as a host would.
+func (s *mcpServer) callTool(token string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if token == "" || strings.ContainsAny(token, " \n") {
+		s.t.Fatalf("this is no token: %d bytes", len(token))
+	}
+	carrier := &bearing{token: token}
+	defer carrier.CloseIdleConnections()
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).Connect(ctx, &mcp.StreamableClientTransport{
+		Endpoint: s.url, HTTPClient: &http.Client{Transport: carrier}, DisableStandaloneSSE: true, MaxRetries: -1,
+	}, nil)
+	if err != nil {
+		s.t.Fatalf("the server does not take the token: %v", err)
+	}
+	defer session.Close()
+	answer, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "list_notes", Arguments: map[string]any{}})
+	if err != nil || answer.IsError {
+		s.t.Fatalf("the tool does not answer: %v, %v", answer, err)
+	}
+}
