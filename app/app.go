@@ -145,10 +145,12 @@ func (d *desk) take(m face.Message) {
 	case m.Question != nil:
 		d.queue = append(d.queue, *m.Question)
 		d.next()
+		d.conn.Send(face.Message{Taken: true})
 	case m.Withdraw != "":
 		d.drop(m.Withdraw)
 	case m.Page != "":
 		d.open(m.Page)
+		d.conn.Send(face.Message{Taken: true})
 	case m.Result != nil:
 		if done := d.calls[m.Result.Call]; done != nil {
 			delete(d.calls, m.Result.Call)
@@ -205,8 +207,10 @@ func (d *desk) rest() {
 	}
 }
 
+// quit says at once that this process ends: whatever the way out takes, nobody waits for it, and it is ended by force.
 func (d *desk) quit() {
 	d.end()
+	d.conn.Close()
 	d.app.Quit()
 }
 

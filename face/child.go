@@ -12,9 +12,8 @@ import (
 )
 
 const (
-	grace     = 2 * time.Second  // to end, once told to
-	stuck     = 10 * time.Second // in which a window process must take a message
-	maxQueued = 256              // messages that wait for it
+	grace     = 2 * time.Second // to end, once told to
+	maxQueued = 256             // messages that wait for it
 )
 
 // child is one window process.
@@ -22,15 +21,18 @@ type child struct {
 	cmd   *exec.Cmd
 	conn  *Conn
 	state *atomic.Pointer[State] // the newest, owned by Windows
+	stuck time.Duration          // in which it must take a message, and a question or a page to the screen
 
 	woken chan struct{} // room for one: something is queued, or the state is newer
 	ended chan struct{} // closed when the process is gone
 
 	mu    sync.Mutex
 	queue []Message
+	owed  int         // questions and pages that it has not taken yet
+	watch *time.Timer // runs while owed > 0; then it ends the process: its window may stand still, and nobody is asked
 }
 
-func startChild(cmd *exec.Cmd, state *atomic.Pointer[State]) (*child, error) {
+func startChild(cmd *exec.Cmd, state *atomic.Pointer[State], stuck time.Duration) (*child, error) {
 	conn, done, err := attach(cmd)
 	if err != nil {
 		return nil, err
@@ -42,7 +44,9 @@ func startChild(cmd *exec.Cmd, state *atomic.Pointer[State]) (*child, error) {
 		conn.Close()
 		return nil, fmt.Errorf("start the window process: %w", err)
 	}
-	c := &child{cmd: cmd, conn: conn, state: state, woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	c := &child{cmd: cmd, conn: conn, state: state, stuck: stuck, woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	c.watch = time.AfterFunc(stuck, func() { c.cmd.Process.Kill() })
+	c.watch.Stop()
 	go c.write()
 	c.wake()
 	return c, nil
@@ -63,6 +67,7 @@ func (c *child) receive(take func(Message) error) error {
 	c.conn.Close()
 	c.killAfter(grace)
 	waitErr := c.cmd.Wait()
+	c.watch.Stop()
 	close(c.ended)
 	if waitErr != nil {
 		return fmt.Errorf("window process: %w", errors.Join(waitErr, err))
@@ -89,8 +94,24 @@ func (c *child) send(m Message) {
 	} else {
 		c.queue = append(c.queue, m)
 	}
+	if m.Question != nil || m.Page != "" {
+		if c.owed++; c.owed == 1 {
+			c.watch.Reset(c.stuck)
+		}
+	}
 	c.mu.Unlock()
 	c.wake()
+}
+
+// taken hears that the process took one question or page.
+func (c *child) taken() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owed--; c.owed > 0 {
+		c.watch.Reset(c.stuck)
+	} else {
+		c.watch.Stop()
+	}
 }
 
 func (c *child) wake() {
@@ -128,7 +149,7 @@ func (c *child) writeLine(line []byte, err error) {
 	if err != nil {
 		return // too large; Ask looked before, a result is a few sentences
 	}
-	watch := time.AfterFunc(stuck, func() { c.cmd.Process.Kill() })
+	watch := time.AfterFunc(c.stuck, func() { c.cmd.Process.Kill() })
 	defer watch.Stop()
 	c.conn.write(line)
 }

@@ -32,6 +32,7 @@ type Message struct {
 	// To the resident process.
 	Answer *Answered `json:"answer,omitempty"`
 	Wish   *Wanted   `json:"wish,omitempty"`
+	Taken  bool      `json:"taken,omitempty"` // one Question or Page was: it is on the screen, or waits its turn
 }
 
 // Answered is the answer to the question with that ID.
@@ -81,7 +82,7 @@ func (a *Answered) UnmarshalJSON(b []byte) error {
 func (m Message) set() int {
 	n := 0
 	for _, is := range []bool{m.Question != nil, m.Withdraw != "", m.State != nil, m.Page != "", m.Result != nil,
-		m.Quit, m.Answer != nil, m.Wish != nil} {
+		m.Quit, m.Answer != nil, m.Wish != nil, m.Taken} {
 		if is {
 			n++
 		}

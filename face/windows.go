@@ -21,6 +21,8 @@ const (
 	maxChildren = 2  // window processes that one question is given to: a crash is forgiven once
 	maxWishes   = 16 // wishes under way at one time
 
+	stuck = 10 * time.Second // in which a window process must do something with what it is told
+
 	// pageMissed is how soon after it was told to show a page a window process must have ended to have missed it. It is
 	// too short for a person to see a window and close it.
 	pageMissed = 500 * time.Millisecond
@@ -50,6 +52,7 @@ type Windows struct {
 	stop  context.CancelFunc
 	lives sync.WaitGroup // children and wishes
 	slots chan struct{}  // bounds wishes
+	stuck time.Duration  // the constant, but in tests
 
 	state atomic.Pointer[State] // newest; with child, so that Update never waits
 	child atomic.Pointer[child] // nil: none runs. Stored under mu
@@ -74,7 +77,7 @@ func NewWindows(cfg WindowsConfig) *Windows {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Windows{cfg: cfg, slots: make(chan struct{}, maxWishes)}
+	w := &Windows{cfg: cfg, slots: make(chan struct{}, maxWishes), stuck: stuck}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -202,7 +205,7 @@ func (w *Windows) running() (*child, error) {
 	if c := w.child.Load(); c != nil {
 		return c, nil
 	}
-	c, err := startChild(w.cfg.Command(), &w.state)
+	c, err := startChild(w.cfg.Command(), &w.state, w.stuck)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoFace, err)
 	}
@@ -219,6 +222,8 @@ func (w *Windows) listen(c *child) {
 			w.answered(m.Answer)
 		case m.Wish != nil:
 			w.wished(c, *m.Wish)
+		case m.Taken:
+			c.taken()
 		default:
 			return errors.New("the window sent a message that only the app may send")
 		}

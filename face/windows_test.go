@@ -54,6 +54,9 @@ func window(role string) int {
 		if err != nil {
 			return 0
 		}
+		if (m.Question != nil || m.Page != "") && role != "hung" {
+			conn.Send(Message{Taken: true})
+		}
 		switch {
 		case m.Quit:
 			report("quit", "")
@@ -242,6 +245,31 @@ func TestLostProcess(t *testing.T) {
 				t.Errorf("OnLost: %v", <-h.lost)
 			}
 		})
+	}
+}
+
+func TestAWindowProcessThatStandsStill(t *testing.T) {
+	h := start(t, "hung", "answer")
+	h.stuck = 300 * time.Millisecond
+	a, err := h.Ask(t.Context(), question("q1"))
+	if err != nil || !a.Answered {
+		t.Errorf("%+v, %v; want an answer from a second process", a, err)
+	}
+	select {
+	case err := <-h.lost:
+		if !strings.Contains(err.Error(), "killed") {
+			t.Errorf("OnLost: %v", err)
+		}
+	case <-time.After(limit):
+		t.Error("OnLost was not called")
+	}
+
+	h = start(t, "ask")
+	h.stuck = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 4*h.stuck)
+	defer cancel()
+	if a, err := h.Ask(ctx, question("q2")); err != nil || a.Answered || h.started.Load() != 1 {
+		t.Errorf("%+v, %v, %d processes; a person may take longer than a process", a, err, h.started.Load())
 	}
 }
 
