@@ -376,7 +376,7 @@ func (d *desktop) logs() string {
 	for _, f := range files {
 		b, _ := os.ReadFile(f)
 		if b = bytes.TrimSpace(b); len(b) > 0 {
-			fmt.Fprintf(&all, "--- %s\n%s\n", filepath.Base(f), b[max(0, len(b)-4000):])
+			fmt.Fprintf(&all, "--- %s\n%s\n", filepath.Base(f), b[max(0, len(b)-20000):])
 		}
 	}
 	return all.String()

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Titles of our windows.
@@ -61,6 +63,11 @@ func (d *desktop) windows(title string) (ids []string) {
 func (d *desktop) window(title string) *window {
 	d.t.Helper()
 	w := &window{t: d.t, d: d}
+	defer func() {
+		if w.id == "" {
+			d.stacks()
+		}
+	}()
 	until(d.t, "the window “"+title+"”", func() bool {
 		if ids := d.windows(title); len(ids) > 0 {
 			w.id = ids[0]
@@ -70,6 +77,16 @@ func (d *desktop) window(title string) *window {
 	d.noteTitles()
 	until(d.t, "the window “"+title+"” is painted", func() bool { return !blank(w.look()) })
 	return w
+}
+
+// stacks has our programs print what they are doing, and ends them: why is there no window?
+func (d *desktop) stacks() {
+	for pid, cmdline := range d.leftovers() {
+		if strings.Contains(cmdline, "valetkey") {
+			syscall.Kill(pid, syscall.SIGQUIT)
+		}
+	}
+	time.Sleep(time.Second) // for printing
 }
 
 // blank tells whether a picture is all of one colour.
@@ -133,10 +150,13 @@ func (w *window) click(s spot) {
 	w.d.must("xdotool", "click", "1")
 }
 
-// focus gives the window the keyboard.
+// focus gives the window the keyboard. The window manager calls a window active before it gives it that.
 func (w *window) focus() {
 	w.t.Helper()
 	w.d.must("xdotool", "windowactivate", "--sync", w.id)
+	until(w.t, "the window has the keyboard", func() bool {
+		return strings.TrimSpace(w.d.output("xdotool", "getwindowfocus")) == w.id
+	})
 }
 
 // key presses keys, in whatever window has the keyboard.
