@@ -82,6 +82,7 @@ var revealers = map[string]string{
 	"internal/demo/vkdemo/host.go": "the server the token is for",
 	"localapi/wire.go":             "the host that asked",
 	"oauthflow/tokens.go":          "the issuer",
+	"oauthflow/unattended.go":      "the issuer",
 	"oauthflow/callback.go":        "the issuer",
 }
 

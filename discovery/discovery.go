@@ -30,6 +30,7 @@ type Issuer struct {
 	KeysEndpoint            string   // jwks_uri; "" when none
 	Scopes                  []string // scopes_supported
 	AuthMethods             []string // token_endpoint_auth_methods_supported; nil when absent (RFC 8414: client_secret_basic)
+	AssertionAlgorithms     []string // token_endpoint_auth_signing_alg_values_supported; nil when absent
 	GrantTypes              []string // grant_types_supported; nil when absent
 	ClientMetadataDocuments bool     // client_id_metadata_document_supported
 	IssParameter            bool     // authorization_response_iss_parameter_supported

@@ -58,7 +58,8 @@ func New(cfg Config) *Flow {
 
 // SignIn lets the person sign in by browser and returns the tokens and the registration they belong to. It takes
 // req.Registration when that is usable at req.Issuer, and otherwise makes one: metadata document, dynamic, req.AskClient.
-// An earlier dynamic registration that the issuer no longer knows is made anew, once, with a second browser page.
+// An earlier dynamic registration that the issuer no longer knows is made anew, once, with a second browser page. With a
+// registration that is [Registration.Unattended] it is Obtain.
 //
 // Errors: *[Error], [ErrNoRegistration], [ErrAbandoned] (also when ctx ends), [ErrIssMismatch], [ErrUnavailable],
 // [ErrCallback], [ErrTokenType]. The registration is worth keeping also beside an error, unless its ClientID is empty.
@@ -67,6 +68,10 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 	client, err := f.client(ctx, req)
 	if err != nil {
 		return Registration{}, nil, err
+	}
+	if req.Registration.Unattended() {
+		tokens, err := f.Obtain(ctx, req)
+		return req.Registration, tokens, err
 	}
 	reg, cb, err := f.prepare(ctx, client, req)
 	if err != nil {
@@ -84,6 +89,21 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 	}
 	p.show(pageFor(err))
 	return reg, tokens, ended(ctx, err)
+}
+
+// Obtain gets tokens for a registration that is [Registration.Unattended], in one POST with the resource. There is no
+// refresh token in the answer: when the token runs out, Obtain again.
+//
+// Errors: *[Error], [ErrNoRegistration], [ErrUnavailable], [ErrTokenType].
+func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
+	client, err := f.client(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if err := req.ownRegistration(); err != nil {
+		return nil, err
+	}
+	return obtain(ctx, client, req)
 }
 
 // Refresh posts refresh to the issuer once, with the resource, and never again, whatever comes of it: a rotated refresh

@@ -24,10 +24,16 @@ type Registration struct {
 	Issuer       string
 	ClientID     string
 	Secret       secret.Text // empty for a public client
-	AuthMethod   string      // "none", "client_secret_basic", "client_secret_post"
+	AuthMethod   string      // "none", "client_secret_basic", "client_secret_post", "private_key_jwt"
 	RedirectURIs []string    // as registered; empty when unknown
 	SecretExpiry time.Time   // zero: never
 	Source       string
+
+	// Of a pre-registered client that gets tokens with nobody at a browser.
+	GrantType string      // Grant…; "" is the authorization code grant
+	Key       secret.Text // private key in PEM: authenticate with private_key_jwt (RFC 7523 §2.2)
+	KeyID     string      // of Key at the issuer; "" means that the issuer needs none
+	Assertion secret.Text // the platform's word for who this is, for GrantJWTBearer; not ours to sign or to read
 
 	// Of a dynamic registration (RFC 7592), kept for removal.
 	ManagementURI   string

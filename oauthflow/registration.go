@@ -21,6 +21,7 @@ const (
 	methodNone  = "none"
 	methodBasic = "client_secret_basic"
 	methodPost  = "client_secret_post"
+	methodKey   = "private_key_jwt"
 )
 
 const softwareID = "valetkey"
@@ -76,7 +77,7 @@ func (f *Flow) known(req Request) (Registration, error) {
 		}
 		have.Source = SourcePreRegistered
 		var err error
-		have.AuthMethod, err = authMethod(have.AuthMethod, have.Secret, issuer)
+		have.AuthMethod, err = authMethod(have, issuer)
 		return have, err
 	}
 	if f.cfg.ClientMetadataURL != "" && issuer.ClientMetadataDocuments {
@@ -116,14 +117,20 @@ func askClient(ctx context.Context, req Request, closed error) (Registration, er
 		return fail(fmt.Errorf("the client ID that was given belongs to %s", reg.Issuer))
 	}
 	reg.Issuer, reg.Source = req.Issuer.ID, SourcePreRegistered
-	reg.AuthMethod, err = authMethod(reg.AuthMethod, reg.Secret, req.Issuer)
+	reg.AuthMethod, err = authMethod(reg, req.Issuer)
 	return reg, err
 }
 
-// authMethod is how we authenticate at the token endpoint (RFC 7591 §2, RFC 8414 §2): what the issuer or the person said
-// if it can be done, else what the secret and the issuer's list lead to.
-func authMethod(said string, s secret.Text, issuer *discovery.Issuer) (string, error) {
-	listed := issuer.AuthMethods
+// authMethod is how reg authenticates at the token endpoint (RFC 7591 §2, RFC 8414 §2): with its key if it has one, else
+// as the issuer or the person said if it can be done, else what the secret and the issuer's list lead to.
+func authMethod(reg Registration, issuer *discovery.Issuer) (string, error) {
+	said, s, listed := reg.AuthMethod, reg.Secret, issuer.AuthMethods
+	if !reg.Key.Empty() {
+		if listed != nil && !slices.Contains(listed, methodKey) {
+			return "", fmt.Errorf("%w %s: it takes no client authentication with a key (%s)", ErrNoRegistration, issuer.ID, methodKey)
+		}
+		return methodKey, nil
+	}
 	if listed == nil {
 		listed = []string{methodBasic} // RFC 8414 §2: the default
 	}
@@ -249,7 +256,8 @@ func register(ctx context.Context, client *http.Client, issuer *discovery.Issuer
 	if at := seconds(answer.SecretExpiresAt); at > 0 && !reg.Secret.Empty() {
 		reg.SecretExpiry = time.Unix(int64(at/time.Second), 0)
 	}
-	reg.AuthMethod, err = authMethod(answer.AuthMethod, reg.Secret, issuer)
+	reg.AuthMethod = answer.AuthMethod
+	reg.AuthMethod, err = authMethod(reg, issuer)
 	return reg, err
 }
 

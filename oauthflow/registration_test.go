@@ -319,7 +319,7 @@ func TestAuthMethod(t *testing.T) {
 		{methodBasic, without, nil, "", true},
 		{"private_key_jwt", with, nil, "", true},
 	} {
-		got, err := authMethod(c.said, c.secret, &discovery.Issuer{ID: issuerID, AuthMethods: c.listed})
+		got, err := authMethod(Registration{AuthMethod: c.said, Secret: c.secret}, &discovery.Issuer{ID: issuerID, AuthMethods: c.listed})
 		if got != c.want || (err != nil) != c.fails {
 			t.Errorf("%q, secret %v, listed %q: %q, %v", c.said, !c.secret.Empty(), c.listed, got, err)
 		}

@@ -61,9 +61,15 @@ func exchange(ctx context.Context, client *http.Client, req Request, reg Registr
 	rec := &recorder{base: client.Transport}
 	own := *client
 	own.Transport = rec
-	_, err := oauth2Config(req, reg, p.redirectURI).Exchange(context.WithValue(ctx, oauth2.HTTPClient, &own), code.Reveal(),
-		oauth2.VerifierOption(p.verifier.Reveal()),
-		oauth2.SetAuthURLParam("resource", req.Resource))
+	params := []oauth2.AuthCodeOption{oauth2.VerifierOption(p.verifier.Reveal()), oauth2.SetAuthURLParam("resource", req.Resource)}
+	if reg.AuthMethod == methodKey {
+		assertion, err := keyAssertion(reg, req.Issuer.AssertionAlgorithms)
+		if err != nil {
+			return nil, err
+		}
+		params = append(params, oauth2.SetAuthURLParam("client_assertion_type", assertionType), oauth2.SetAuthURLParam("client_assertion", assertion))
+	}
+	_, err := oauth2Config(req, reg, p.redirectURI).Exchange(context.WithValue(ctx, oauth2.HTTPClient, &own), code.Reveal(), params...)
 	if rec.got == nil {
 		return nil, unreachable(req.Issuer, step, err)
 	}
@@ -128,7 +134,7 @@ func revoke(ctx context.Context, client *http.Client, req Request, hint string, 
 // postForm posts form with our authentication as registered (RFC 6749 §2.3.1), by one way only.
 func postForm(ctx context.Context, client *http.Client, req Request, step, endpoint string, form url.Values) (*reply, error) {
 	reg := req.Registration
-	method, err := authMethod(reg.AuthMethod, reg.Secret, req.Issuer)
+	method, err := authMethod(reg, req.Issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +147,13 @@ func postForm(ctx context.Context, client *http.Client, req Request, step, endpo
 	case methodPost:
 		form.Set("client_id", reg.ClientID)
 		form.Set("client_secret", reg.Secret.Reveal())
+	case methodKey: // the assertion names the client; client_id beside it could only differ
+		assertion, err := keyAssertion(reg, req.Issuer.AssertionAlgorithms)
+		if err != nil {
+			return nil, err
+		}
+		form.Set("client_assertion_type", assertionType)
+		form.Set("client_assertion", assertion)
 	default:
 		form.Set("client_id", reg.ClientID)
 	}
