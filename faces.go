@@ -73,7 +73,8 @@ func (f *faces) usePolicy(path string) error {
 	}
 	f.clients = func(issuer string) (oauthflow.Registration, bool) {
 		c, ok := p.Client(issuer)
-		return oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered}, ok
+		return oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered,
+			GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion}, ok
 	}
 	return nil
 }

@@ -92,6 +92,7 @@ func script() peer.Host {
 // questions are the kinds of windows that ask.
 func questions() map[string]face.Question {
 	signIn := question(face.KindSignIn)
+	signIn.SignIn = true
 	forget := question(face.KindForget)
 	register := question(face.KindRegister)
 	register.ClientID = "8f1c0a6e-valetkey-desktop"

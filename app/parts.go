@@ -99,7 +99,7 @@ func (v *questionView) lead() fyne.CanvasObject {
 	case q.Kind == face.KindClientID:
 		return text(plain("This issuer does not register programs by itself. In its developer settings, create an OAuth " +
 			"client of the kind “desktop” or “native”, then copy its client ID to here."))
-	case q.SignIn || q.Kind == face.KindSignIn:
+	case q.SignIn:
 		return banner(colorTint, theme.LoginIcon(), theme.ColorNameHyperlink,
 			text(plain("If you agree, your browser opens so that you can sign in at "), strong(ending(hostOf(q.Issuer))), plain(".")))
 	}

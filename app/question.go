@@ -201,7 +201,7 @@ func (v *questionView) buttons() fyne.CanvasObject {
 	}
 	right := hbox(2, -1)
 	if v.q.Kind != face.KindConsent {
-		right.Add(v.yesButton("allow", yesWord(v.q.Kind), primary, ""))
+		right.Add(v.yesButton("allow", yesWord(v.q), primary, ""))
 		return hbox(8, 1, left, fixed(1, 1), right)
 	}
 	var entries []fyne.CanvasObject
@@ -218,9 +218,12 @@ func (v *questionView) buttons() fyne.CanvasObject {
 	return hbox(8, 1, left, fixed(1, 1), right)
 }
 
-func yesWord(kind string) string {
-	switch kind {
+func yesWord(q face.Question) string {
+	switch q.Kind {
 	case face.KindSignIn:
+		if !q.SignIn {
+			return "Sign in"
+		}
 		return "Sign in with browser"
 	case face.KindForget:
 		return "Forget"

@@ -42,6 +42,9 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 	q := w.question(face.KindRegister, t.record())
 	q.ClientID = r.ClientID
 	q.Why = "The program named above asked to use this client ID whenever you sign in at this issuer."
+	if r.Unattended() {
+		q.Notes = append(q.Notes, "This client gets tokens by itself ("+r.GrantType+"): nobody signs in, and what it may do was decided at the issuer.")
+	}
 	if _, _, err := b.ask(ctx, q); err != nil {
 		return nil, err
 	}
@@ -96,7 +99,24 @@ func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow
 	if req.ClientSecret.Len() > 4096 {
 		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the client secret is longer than 4096 characters")
 	}
-	return oauthflow.Registration{Issuer: issuer, ClientID: id, Secret: req.ClientSecret, Source: oauthflow.SourcePreRegistered}, nil
+	r := oauthflow.Registration{
+		Issuer: issuer, ClientID: id, Secret: req.ClientSecret, Source: oauthflow.SourcePreRegistered,
+		GrantType: req.GrantType, Key: req.PrivateKey, KeyID: req.KeyID,
+	}
+	if !r.Key.Empty() {
+		if _, err := oauthflow.ParseKey(r.Key); err != nil {
+			return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "%s", err)
+		}
+	}
+	switch {
+	case r.GrantType == "":
+	case r.GrantType != oauthflow.GrantClientCredentials:
+		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %q cannot be set here", untrusted.Text(r.GrantType, 100)).
+			WithHint("use %s, or a policy file", oauthflow.GrantClientCredentials)
+	case r.Secret.Empty() && r.Key.Empty():
+		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType)
+	}
+	return r, nil
 }
 
 func (b *Broker) saveClient(ctx context.Context, c client) error {

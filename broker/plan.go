@@ -58,7 +58,7 @@ func (b *Broker) plan(g *grant, w *want) step {
 func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 	rec := &g.record
 	all := scopeSet(rec.Granted)
-	if (rec.Wide || rec.Refresh.Empty()) && !set.equal(all) { // only the whole grant's token is to be had
+	if (rec.Wide || !rec.renewable()) && !set.equal(all) { // only the whole grant's token is to be had
 		if !allowed.covers(all) {
 			if w.asks > 1 {
 				return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", hostOf(rec.Issuer)))
@@ -68,12 +68,12 @@ func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 		set = all
 	}
 	if h := g.held[set.key()]; h != nil && (h.lives(w.minValid) || w.refreshed[set.key()] && h.lives(0)) {
-		if !rec.Refresh.Empty() && h.ageing() {
+		if rec.renewable() && h.ageing() {
 			b.renewAhead(g, set)
 		}
 		return step{serve: h}
 	}
-	if rec.Refresh.Empty() {
+	if !rec.renewable() {
 		return b.planSignIn(g, w, set, "the token ran out and the issuer gave no refresh token")
 	}
 	if w.refreshed[set.key()] {
@@ -98,7 +98,8 @@ func (b *Broker) planAsk(g *grant, w *want, offered, required scopes, why string
 	allowed, _ := g.allowed(w.from.Host, time.Now(), w.forward)
 	return step{do: func(ctx context.Context) error {
 		w.asks++
-		q, err := b.questionNow(ctx, w, face.KindConsent, rec, !w.quiet && (rec.Problem != "" || !granted.covers(offered)))
+		signIn := !w.quiet && (rec.Problem != "" || !granted.covers(offered))
+		q, err := b.questionNow(ctx, w, face.KindConsent, rec, signIn)
 		if err != nil {
 			return err
 		}
@@ -109,7 +110,7 @@ func (b *Broker) planAsk(g *grant, w *want, offered, required scopes, why string
 		if err != nil {
 			return err
 		}
-		w.maySignIn = w.maySignIn || q.SignIn
+		w.maySignIn = w.maySignIn || signIn
 		return b.addConsent(ctx, g, w.from.Host, yes)
 	}}
 }
@@ -126,7 +127,11 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 			WithHint("run vk show %s to see what was granted", rec.Server))
 	}
 	return step{do: func(ctx context.Context) error {
-		if !w.maySignIn {
+		t, err := b.where(ctx, w, rec)
+		if err != nil {
+			return err
+		}
+		if !w.maySignIn && !b.registration(t.issuer.ID).Unattended() {
 			q, err := b.questionNow(ctx, w, face.KindSignIn, rec, true)
 			if err != nil {
 				return err
@@ -138,10 +143,6 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 				return err
 			}
 			w.maySignIn = true
-		}
-		t, err := b.where(ctx, w, rec)
-		if err != nil {
-			return err
 		}
 		w.escalate, w.rule = false, "signed in"
 		joined, err := b.signIn(ctx, t, scopeSet(wanted, rec.Requested), w.from.Host, w.yes)
@@ -173,7 +174,7 @@ func (b *Broker) questionNow(ctx context.Context, w *want, kind string, rec reco
 		return face.Question{}, err
 	}
 	q := w.question(kind, t.record())
-	q.SignIn, q.Notes = true, b.notes(t)
+	q.SignIn, q.Notes = !b.registration(t.issuer.ID).Unattended(), b.notes(t)
 	return q, nil
 }
 
@@ -208,7 +209,7 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 	q := w.question(face.KindConsent, t.record())
 	q.Scopes = scopeRows(offered, w.demanded, nil)
 	q.Why = sentence("this program has not used " + hostOf(w.url) + " before, and you have not signed in to it")
-	q.SignIn = true
+	q.SignIn = !b.registration(t.issuer.ID).Unattended()
 	q.Modes = modes(w.from.Host)
 	q.Notes = b.notes(t)
 	w.asks++

@@ -56,9 +56,18 @@ type registration struct {
 	RedirectURIs    []string  `json:"redirect_uris,omitempty"`
 	SecretExpiry    time.Time `json:"secret_expiry,omitzero"`
 	Source          string    `json:"source"`
+	GrantType       string    `json:"grant_type,omitempty"`
+	Key             kept      `json:"key,omitzero"`
+	KeyID           string    `json:"key_id,omitempty"`
 	ManagementURI   string    `json:"management_uri,omitempty"`
 	ManagementToken kept      `json:"management_token,omitzero"`
 }
+
+// renewable reports whether a new token is to be had without the person.
+func (r *record) renewable() bool { return !r.Refresh.Empty() || r.unattended() }
+
+// unattended reports whether r's tokens were got with nobody at a browser.
+func (r *record) unattended() bool { return r.Registration.GrantType != "" }
 
 // kept is a secret as the keychain keeps it: the one place where a secret.Text goes into JSON in the clear.
 type kept struct{ secret.Text }
@@ -72,6 +81,7 @@ func keepRegistration(r oauthflow.Registration) registration {
 	return registration{
 		ClientID: r.ClientID, Secret: kept{r.Secret}, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
 		SecretExpiry: r.SecretExpiry, Source: r.Source,
+		GrantType: r.GrantType, Key: kept{r.Key}, KeyID: r.KeyID,
 		ManagementURI: r.ManagementURI, ManagementToken: kept{r.ManagementToken},
 	}
 }
@@ -80,6 +90,7 @@ func (r registration) at(issuer string) oauthflow.Registration {
 	return oauthflow.Registration{
 		Issuer: issuer, ClientID: r.ClientID, Secret: r.Secret.Text, AuthMethod: r.AuthMethod,
 		RedirectURIs: r.RedirectURIs, SecretExpiry: r.SecretExpiry, Source: r.Source,
+		GrantType: r.GrantType, Key: r.Key.Text, KeyID: r.KeyID,
 		ManagementURI: r.ManagementURI, ManagementToken: r.ManagementToken.Text,
 	}
 }

@@ -75,10 +75,10 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 	request := oauthflow.Request{
 		Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
 	}
-	if !set.equal(all) {
+	if !set.equal(all) || rec.unattended() {
 		request.Scopes = set // RFC 6749 §6: a subset of what was granted
 	}
-	tokens, err := b.flow.Refresh(ctx, request, rec.Refresh.Text)
+	tokens, err := b.renew(ctx, rec, request)
 	var refused *oauthflow.Error
 	if errors.As(err, &refused) && refused.Code == "invalid_scope" && len(request.Scopes) > 0 {
 		b.keep(ctx, g, func(r *record) { r.Wide = true }) // it narrows no tokens; the next look asks for all of them
@@ -114,6 +114,21 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 		g.held[set.key()] = g.held[got.key()] // the issuer gave less; asking again gives no more
 	}
 	return nil
+}
+
+// renew gets new tokens for rec: with its refresh token, or the way its client got the first ones. Such a client is the
+// person's own, and what they say of it now counts, not what the record remembers.
+func (b *Broker) renew(ctx context.Context, rec record, request oauthflow.Request) (*oauthflow.Tokens, error) {
+	if !rec.unattended() {
+		return b.flow.Refresh(ctx, request, rec.Refresh.Text)
+	}
+	now, ok := b.preRegistered(rec.Issuer)
+	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID {
+		return nil, localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, hostOf(rec.Issuer)).
+			WithHint("set it again, or run vk forget %s and sign in another way", rec.Server)
+	}
+	request.Registration = now
+	return b.flow.Obtain(ctx, request)
 }
 
 // hold keeps an access token while it lives. Callers hold Broker.mu.

@@ -261,7 +261,7 @@ func (b *Broker) signInAsked(ctx context.Context, w *want) (*localapi.Grant, err
 		offered = t.scopes
 	}
 	q := w.question(face.KindSignIn, t.record())
-	q.Scopes, q.SignIn, q.Notes = scopeRows(offered, nil, before), true, b.notes(t)
+	q.Scopes, q.SignIn, q.Notes = scopeRows(offered, nil, before), !b.registration(t.issuer.ID).Unattended(), b.notes(t)
 	q.Why = "You, or the program named above, asked to sign in to this server."
 	if w.from.Host.Name == "" {
 		q.Why = "You asked to sign in to this server."

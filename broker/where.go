@@ -155,6 +155,9 @@ func (b *Broker) notes(t *target) []string {
 	if t.resource.Prefix {
 		notes = append(notes, "This server's metadata speaks for all of "+t.resource.ID+", so its tokens are good there too.")
 	}
+	if r := b.registration(t.issuer.ID); r.Unattended() {
+		notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
+	}
 	if t.issuer.Unlisted {
 		notes = append(notes, "The issuer publishes a list of the servers it works for, and this one is not on it.")
 	}

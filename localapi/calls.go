@@ -198,6 +198,8 @@ func (r RegistrationRequest) check() error {
 		return missing("resource")
 	case r.ClientID == "":
 		return missing("client_id")
+	case !r.ClientSecret.Empty() && !r.PrivateKey.Empty():
+		return Errorf(ErrBadRequest, "a client authenticates with a secret or with a key, not with both")
 	}
 	return nil
 }

@@ -103,16 +103,20 @@ type RegistrationRequest struct {
 	Issuer       string      `json:"issuer,omitempty"` // "" means the server's own
 	ClientID     string      `json:"client_id"`
 	ClientSecret secret.Text `json:"client_secret,omitzero"`
+	GrantType    string      `json:"grant_type,omitempty"`   // "client_credentials": the client gets tokens by itself
+	PrivateKey   secret.Text `json:"private_key,omitzero"`   // in PEM, to authenticate with instead of a secret
+	KeyID        string      `json:"key_id,omitempty"`       // of PrivateKey at the issuer, where it wants one
 	Client       *ClientInfo `json:"client,omitempty"`
 }
 
-// MarshalJSON writes the secret in the clear: the person hands it to the app.
+// MarshalJSON writes secret and key in the clear: the person hands them to the app.
 func (r RegistrationRequest) MarshalJSON() ([]byte, error) {
 	type plain RegistrationRequest
 	return json.Marshal(struct {
 		plain
 		ClientSecret string `json:"client_secret,omitempty"`
-	}{plain(r), r.ClientSecret.Reveal()})
+		PrivateKey   string `json:"private_key,omitempty"`
+	}{plain(r), r.ClientSecret.Reveal(), r.PrivateKey.Reveal()})
 }
 
 // Registered is the answer to POST /v1/client.

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -17,20 +18,32 @@ import (
 
 // Bounds of a policy.
 const (
-	maxPolicy       = 1 << 20 // bytes
-	maxSecretFile   = 4096    // bytes
-	maxConsents     = 1000
-	maxClients      = 100
-	maxScopes       = 200  // of one consent
-	maxPolicyString = 2048 // bytes
+	maxPolicy        = 1 << 20 // bytes
+	maxSecretFile    = 4096    // bytes
+	maxKeyFile       = 16 << 10
+	maxAssertionFile = 64 << 10
+	maxConsents      = 1000
+	maxClients       = 100
+	maxScopes        = 200  // of one consent
+	maxPolicyString  = 2048 // bytes
 )
 
 const wildcard = "*"
+
+// Grant types of clients that get tokens by themselves (RFC 6749 §4.4, RFC 7523 §2.1).
+const (
+	grantClientCredentials = "client_credentials"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
 
 // Policy is what the person wrote down beforehand, in a JSON file:
 //
 //	{"consents": [{"host": "exe:/usr/bin/x", "resource": "https://…", "scopes": ["a"]}],
 //	 "clients":  [{"issuer": "https://…", "client_id": "…", "client_secret_file": "…"}]}
+//
+// A client may get its tokens by itself, with nobody at a browser: "grant_type" is "client_credentials" with a
+// "client_secret_file" or a "private_key_file" (PEM, and "key_id" where the issuer wants one), or
+// "urn:ietf:params:oauth:grant-type:jwt-bearer" with an "assertion_file", read anew whenever it has changed.
 //
 // A host is a consent key as Valet Key shows it. Written without its content hash ("exe:/home/me/bin/x"), it holds for
 // whatever stands there: the person named the place and answers for it. With the hash ("exe:/home/me/bin/x#…") it holds
@@ -53,7 +66,13 @@ type Policy struct {
 type PolicyClient struct {
 	Issuer   string
 	ClientID string
-	Secret   secret.Text // empty: a public client
+	Secret   secret.Text // empty: none
+
+	// How it gets tokens by itself; "" means that the person signs in by browser.
+	GrantType string
+	Key       secret.Text // private key in PEM, to authenticate with
+	KeyID     string
+	Assertion secret.Text // as its file holds it now
 }
 
 // rules is a policy file that was read and found good.
@@ -69,7 +88,24 @@ type consentRule struct {
 
 type clientRule struct {
 	PolicyClient
-	secretFile string
+	secretFile, keyFile, assertionFile string
+}
+
+// kept are the files of c, and where what they hold goes.
+func (c *clientRule) kept() []keptFile {
+	return []keptFile{
+		{"client_secret_file", &c.secretFile, &c.Secret, readSecret},
+		{"private_key_file", &c.keyFile, &c.Key, readKey},
+		{"assertion_file", &c.assertionFile, &c.Assertion, readAssertion},
+	}
+}
+
+// keptFile is a file that a client rule names.
+type keptFile struct {
+	field string
+	path  *string // "" when it is not named
+	into  *secret.Text
+	read  func(path string) (secret.Text, os.FileInfo, error)
 }
 
 // stamp tells whether a file is still the one that was read.
@@ -122,17 +158,18 @@ func read(path string) (rules, []stamp, error) {
 	sources := []stamp{{path, info}}
 	r, err := parsePolicy(content)
 	for i := range r.clients {
-		c := &r.clients[i]
-		if err != nil || c.secretFile == "" {
-			continue
+		for _, file := range r.clients[i].kept() {
+			if err != nil || *file.path == "" {
+				continue
+			}
+			if !filepath.IsAbs(*file.path) {
+				*file.path = filepath.Join(filepath.Dir(path), *file.path)
+			}
+			if *file.into, info, err = file.read(*file.path); err != nil {
+				return rules{}, nil, fmt.Errorf("%s %s: %w", file.field, *file.path, err)
+			}
+			sources = append(sources, stamp{*file.path, info})
 		}
-		if !filepath.IsAbs(c.secretFile) {
-			c.secretFile = filepath.Join(filepath.Dir(path), c.secretFile)
-		}
-		if c.Secret, info, err = readSecret(c.secretFile); err != nil {
-			return rules{}, nil, fmt.Errorf("client_secret_file %s: %w", c.secretFile, err)
-		}
-		sources = append(sources, stamp{c.secretFile, info})
 	}
 	if slices.ContainsFunc(sources, stamp.fresh) {
 		sources = nil
@@ -148,6 +185,32 @@ func readSecret(path string) (secret.Text, os.FileInfo, error) {
 	s := strings.TrimRight(string(content), "\r\n")
 	if s == "" || !clientText(s) {
 		return secret.Text{}, nil, errors.New("it must hold the secret alone, on one line of printable ASCII")
+	}
+	return secret.New(s), info, nil
+}
+
+// readKey reads a private key in PEM.
+func readKey(path string) (secret.Text, os.FileInfo, error) {
+	content, info, err := readOwn(path, maxKeyFile, true)
+	if err != nil {
+		return secret.Text{}, nil, err
+	}
+	if block, _ := pem.Decode(content); block == nil {
+		return secret.Text{}, nil, errors.New("it must hold a private key in PEM (-----BEGIN PRIVATE KEY-----)")
+	}
+	return secret.New(string(content)), info, nil
+}
+
+// readAssertion reads what the platform says of this machine or workload. Platforms let others read such files, so only
+// who may change it counts.
+func readAssertion(path string) (secret.Text, os.FileInfo, error) {
+	content, info, err := readOwn(path, maxAssertionFile, false)
+	if err != nil {
+		return secret.Text{}, nil, err
+	}
+	s := strings.TrimRight(string(content), "\r\n")
+	if s == "" || !clientText(s) {
+		return secret.Text{}, nil, errors.New("it must hold the assertion alone, on one line of printable ASCII")
 	}
 	return secret.New(s), info, nil
 }

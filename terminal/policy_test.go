@@ -16,6 +16,9 @@ import (
 
 func TestParsePolicy(t *testing.T) {
 	const ok = `{"host":"*","resource":"*","scopes":["*"]}`
+	client := func(fields string) string {
+		return `{"clients":[{"issuer":"https://a.example","client_id":"c",` + fields + `}]}`
+	}
 	tests := []struct {
 		name, content string
 		want          string // of the error; "" is a good policy
@@ -39,7 +42,7 @@ func TestParsePolicy(t *testing.T) {
 		{"rubbish after it", `{}x`, "line 1, column 3: this is not JSON: invalid character 'x' after top-level value"},
 		{"unknown at the top", `{"consent":[]}`, `line 1, column 10: unknown field "consent" in the policy; known are clients, consents`},
 		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, resource, scopes`},
-		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are client_id, client_secret_file, issuer`},
+		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are assertion_file, client_id, client_secret_file, grant_type, issuer, key_id, private_key_file`},
 		{"other capitals", `{"Consents":[]}`, `unknown field "Consents"`},
 		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
 		{"scopes twice", `{"consents":[{"host":"*","resource":"*","scopes":["a"],"scopes":["*"]}]}`, `field "scopes" stands twice in a consent`},
@@ -56,6 +59,16 @@ func TestParsePolicy(t *testing.T) {
 		{"a kind alone", `{"consents":[{"host":"exe:","resource":"*","scopes":[]}]}`, `host must be "*" or begin with`},
 		{"no URL", `{"consents":[{"host":"*","resource":"mcp.example.com","scopes":[]}]}`, "resource must be an https URL"},
 		{"a fragment", `{"consents":[{"host":"*","resource":"https://a/#b","scopes":[]}]}`, "resource must be an https URL"},
+		{"credentials", client(`"grant_type":"client_credentials","client_secret_file":"s"`), ""},
+		{"a key", client(`"grant_type":"client_credentials","private_key_file":"k","key_id":"1"`), ""},
+		{"a key for sign-ins by browser", client(`"private_key_file":"k"`), ""},
+		{"workload identity", client(`"grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer","assertion_file":"a"`), ""},
+		{"another grant type", client(`"grant_type":"password"`), "grant_type must be client_credentials or urn:ietf:params:oauth:grant-type:jwt-bearer"},
+		{"credentials without any", client(`"grant_type":"client_credentials"`), "needs client_secret_file or private_key_file"},
+		{"a secret and a key", client(`"client_secret_file":"s","private_key_file":"k"`), "it authenticates one way"},
+		{"a key ID alone", client(`"key_id":"1"`), "key_id is of no use"},
+		{"an assertion alone", client(`"assertion_file":"a"`), "assertion_file goes with grant_type"},
+		{"no assertion", client(`"grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer"`), "assertion_file goes with grant_type"},
 		{"issuer star", `{"clients":[{"issuer":"*","client_id":"a"}]}`, "issuer must be an https URL"},
 		{"no client ID", `{"clients":[{"issuer":"https://a"}]}`, `a client lacks the field "client_id"`},
 		{"two clients", `{"clients":[{"issuer":"https://a","client_id":"a"},{"issuer":"https://a","client_id":"b"}]}`, "issuer https://a has two clients"},
@@ -307,5 +320,51 @@ func TestPolicySize(t *testing.T) {
 	write(t, path, "{}"+strings.Repeat(" ", maxPolicy-1))
 	if _, err := LoadPolicy(path); err == nil || !strings.Contains(err.Error(), "longer than") {
 		t.Error(err)
+	}
+}
+
+func TestPolicyReadsKeysAndAssertions(t *testing.T) {
+	dir := policyDir(t)
+	path := filepath.Join(dir, "policy.json")
+	write(t, path, `{"clients":[
+		{"issuer":"https://a.example","client_id":"id","grant_type":"client_credentials","private_key_file":"key.pem","key_id":"k"},
+		{"issuer":"https://b.example","client_id":"id","grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer","assertion_file":"token"}]}`)
+	const key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
+	write(t, filepath.Join(dir, "key.pem"), key)
+	write(t, filepath.Join(dir, "token"), "one.two.three\n")
+	p, err := LoadPolicy(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := p.Client("https://a.example"); !ok || c.Key.Reveal() != key || c.KeyID != "k" || c.GrantType != grantClientCredentials {
+		t.Errorf("client %+v, %v", c, ok)
+	}
+	if err := os.Chmod(filepath.Join(dir, "token"), 0o644); err != nil { // as platforms leave it
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "token"), "four.five.six\n")
+	if c, ok := p.Client("https://b.example"); !ok || c.Assertion.Reveal() != "four.five.six" {
+		t.Errorf("a changed assertion is not seen: %+v, %v", c, ok)
+	}
+	for name, broken := range map[string]func() error{
+		"a key that others read":      func() error { return os.Chmod(filepath.Join(dir, "key.pem"), 0o644) },
+		"an assertion others write":   func() error { return os.Chmod(filepath.Join(dir, "token"), 0o666) },
+		"a key that is none":          func() error { return os.WriteFile(filepath.Join(dir, "key.pem"), []byte("x"), 0o600) },
+		"an assertion of two lines":   func() error { return os.WriteFile(filepath.Join(dir, "token"), []byte("a\nb"), 0o600) },
+		"an assertion that went away": func() error { return os.Remove(filepath.Join(dir, "token")) },
+	} {
+		if err := broken(); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := p.Client("https://b.example"); ok {
+			t.Errorf("%s: the policy still holds", name)
+		}
+		os.Remove(filepath.Join(dir, "token"))
+		os.Remove(filepath.Join(dir, "key.pem"))
+		write(t, filepath.Join(dir, "key.pem"), key)
+		write(t, filepath.Join(dir, "token"), "one.two.three\n")
+		if _, ok := p.Client("https://b.example"); !ok {
+			t.Errorf("%s: mended, and the policy does not hold", name)
+		}
 	}
 }

@@ -253,10 +253,24 @@ func (in *reader) client(r *rules) error {
 	err := in.object("a client", fields{
 		"issuer":             {in.text("issuer", &c.Issuer, checkURL), true},
 		"client_id":          {in.text("client_id", &c.ClientID, checkClientID), true},
-		"client_secret_file": {in.text("client_secret_file", &c.secretFile, func(string) string { return "" }), false},
+		"client_secret_file": {in.text("client_secret_file", &c.secretFile, anyText), false},
+		"private_key_file":   {in.text("private_key_file", &c.keyFile, anyText), false},
+		"key_id":             {in.text("key_id", &c.KeyID, checkClientID), false},
+		"assertion_file":     {in.text("assertion_file", &c.assertionFile, anyText), false},
+		"grant_type":         {in.text("grant_type", &c.GrantType, checkGrantType), false},
 	})
 	if err != nil {
 		return err
+	}
+	switch {
+	case c.secretFile != "" && c.keyFile != "":
+		return in.fault("a client has both client_secret_file and private_key_file; it authenticates one way")
+	case c.KeyID != "" && c.keyFile == "":
+		return in.fault("key_id is of no use without private_key_file")
+	case c.GrantType == grantClientCredentials && c.secretFile == "" && c.keyFile == "":
+		return in.fault("grant_type %s needs client_secret_file or private_key_file", c.GrantType)
+	case (c.GrantType == grantJWTBearer) != (c.assertionFile != ""):
+		return in.fault("assertion_file goes with grant_type %s, and only with it", grantJWTBearer)
 	}
 	if slices.ContainsFunc(r.clients, func(other clientRule) bool { return other.Issuer == c.Issuer }) {
 		return in.fault("issuer %s has two clients", c.Issuer)
@@ -296,6 +310,15 @@ func checkScope(s string) string {
 	}
 	return ""
 }
+
+func checkGrantType(s string) string {
+	if s != grantClientCredentials && s != grantJWTBearer {
+		return "must be " + grantClientCredentials + " or " + grantJWTBearer + "; leave it out for a sign-in by browser"
+	}
+	return ""
+}
+
+func anyText(string) string { return "" }
 
 func checkClientID(s string) string {
 	if !clientText(s) {
