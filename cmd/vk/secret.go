@@ -15,9 +15,9 @@ import (
 
 const maxSecret = 16 << 10 // bytes; real ones have less than a hundredth
 
-// readSecret reads a secret from standard input. At a terminal it asks for it and does not echo it; from a file or a
-// pipe it takes everything but one newline at the end.
-func readSecret(ctx context.Context, stdin io.Reader, stderr io.Writer) (secret.Text, error) {
+// readSecret reads a secret from standard input; what names it. At a terminal it asks for it and does not echo it; from
+// a file or a pipe it takes everything but one newline at the end.
+func readSecret(ctx context.Context, what string, stdin io.Reader, stderr io.Writer) (secret.Text, error) {
 	type read struct {
 		text string
 		err  error
@@ -29,7 +29,7 @@ func readSecret(ctx context.Context, stdin io.Reader, stderr io.Writer) (secret.
 		if state, err := term.GetState(fd); err == nil {
 			restore = func() { term.Restore(fd, state) }
 		}
-		fmt.Fprint(stderr, "client secret: ")
+		fmt.Fprint(stderr, what+": ")
 		defer fmt.Fprintln(stderr)
 		go func() {
 			b, err := term.ReadPassword(fd)
@@ -48,11 +48,11 @@ func readSecret(ctx context.Context, stdin io.Reader, stderr io.Writer) (secret.
 	case r := <-done:
 		switch {
 		case r.err != nil:
-			return secret.Text{}, fmt.Errorf("read the client secret: %w", r.err)
+			return secret.Text{}, fmt.Errorf("read the %s: %w", what, r.err)
 		case r.text == "":
-			return secret.Text{}, usage("client", "standard input holds no client secret")
+			return secret.Text{}, usage("client", "standard input holds no %s", what)
 		case len(r.text) > maxSecret:
-			return secret.Text{}, localapi.Errorf(localapi.ErrBadRequest, "the client secret is longer than %d KiB", maxSecret>>10)
+			return secret.Text{}, localapi.Errorf(localapi.ErrBadRequest, "the %s is longer than %d KiB", what, maxSecret>>10)
 		}
 		return secret.New(r.text), nil
 	}

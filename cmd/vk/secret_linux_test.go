@@ -24,7 +24,7 @@ func TestSecretIsNotEchoed(t *testing.T) {
 	done := make(chan result, 1)
 	var prompt bytes.Buffer
 	go func() {
-		text, err := readSecret(t.Context(), tty, &prompt)
+		text, err := readSecret(t.Context(), "client secret", tty, &prompt)
 		done <- result{text, err}
 	}()
 	waitForEcho(t, tty, false)
@@ -48,7 +48,7 @@ func TestInterruptedSecretRestoresEcho(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := readSecret(ctx, tty, new(bytes.Buffer))
+		_, err := readSecret(ctx, "client secret", tty, new(bytes.Buffer))
 		done <- err
 	}()
 	waitForEcho(t, tty, false)

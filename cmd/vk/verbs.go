@@ -17,12 +17,12 @@ var version = ""
 
 // options are the flags of all verbs.
 type options struct {
-	json, noInteraction, secretStdin  bool
+	json, noInteraction, verbose      bool
+	secretStdin, keyStdin             bool
 	scopes                            []string
 	account, reason, clientID, issuer string
-	host, server                      string
+	host, server, keyID, grantType    string
 	minValid, timeout                 time.Duration
-	verbose                           bool
 	name, via                         string
 	list, yes, print                  bool
 }
@@ -132,6 +132,9 @@ func (p *program) forget(ctx context.Context, o *options, args []string) error {
 func clientFlags(f *pflag.FlagSet, o *options) {
 	f.StringVar(&o.clientID, "client-id", "", "the client `ID`")
 	f.BoolVar(&o.secretStdin, "secret-stdin", false, "read the client secret from standard input")
+	f.BoolVar(&o.keyStdin, "key-stdin", false, "read a private key in PEM from standard input, to authenticate with")
+	f.StringVar(&o.keyID, "key-id", "", "the key's `ID` at the issuer, where it wants one")
+	f.StringVar(&o.grantType, "grant-type", "", "client_credentials: the client gets tokens by itself, nobody signs in")
 	f.StringVar(&o.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
 }
 
@@ -139,12 +142,20 @@ func (p *program) register(ctx context.Context, o *options, args []string) error
 	if o.clientID == "" {
 		return usage("client", "vk client needs --client-id")
 	}
-	req := localapi.RegistrationRequest{Resource: args[0], Issuer: o.issuer, ClientID: o.clientID}
-	if o.secretStdin {
-		var err error
-		if req.ClientSecret, err = readSecret(ctx, p.stdin, p.stderr); err != nil {
-			return err
-		}
+	req := localapi.RegistrationRequest{Resource: args[0], Issuer: o.issuer, ClientID: o.clientID, GrantType: o.grantType, KeyID: o.keyID}
+	var err error
+	switch {
+	case o.secretStdin && o.keyStdin:
+		return usage("client", "standard input holds a secret or a key, not both")
+	case o.secretStdin:
+		req.ClientSecret, err = readSecret(ctx, "client secret", p.stdin, p.stderr)
+	case o.keyStdin && isTerminal(p.stdin):
+		return usage("client", "a key is more than one line: give its file, as in vk client … --key-stdin < key.pem")
+	case o.keyStdin:
+		req.PrivateKey, err = readSecret(ctx, "private key", p.stdin, p.stderr)
+	}
+	if err != nil {
+		return err
 	}
 	done, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Registered, error) {
 		return c.Register(ctx, req)

@@ -297,7 +297,7 @@ func TestReadSecret(t *testing.T) {
 	for in, want := range map[string]string{
 		"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", " a b \n\n": " a b \n", long: long, long + "\r\n": long, long + "x": "", "": "", "\n": "",
 	} {
-		got, err := readSecret(t.Context(), strings.NewReader(in), io.Discard)
+		got, err := readSecret(t.Context(), "client secret", strings.NewReader(in), io.Discard)
 		if got.Reveal() != want || (err == nil) != (want != "") {
 			t.Errorf("%.20q: %.20q, %v", in, got.Reveal(), err)
 		}
@@ -306,7 +306,7 @@ func TestReadSecret(t *testing.T) {
 	defer w.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := readSecret(ctx, never, io.Discard); !errors.Is(err, context.Canceled) {
+	if _, err := readSecret(ctx, "client secret", never, io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("an interrupted read: %v", err)
 	}
 }
