@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
@@ -95,6 +96,7 @@ type grant struct {
 	record     record
 	aliases    []string             // other URLs that led to the same resource, in this run of the app
 	held       map[string]*held     // by scope set
+	key        *dpop.Key            // of record.Key, once needed
 	running    []running            // consents of ModeRunning
 	refused    map[string]refusal   // tokens a server turned down, by SHA-256
 	missing    map[string]time.Time // scopes the issuer did not give when asked, and when that was

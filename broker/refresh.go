@@ -75,6 +75,13 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 	request := oauthflow.Request{
 		Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
 	}
+	b.mu.Lock()
+	key, err := g.proofKey()
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	request.Key = key
 	if !set.equal(all) || rec.unattended() {
 		request.Scopes = set // RFC 6749 §6: a subset of what was granted
 	}

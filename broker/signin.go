@@ -123,8 +123,12 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		return !o.gone && o.record.Issuer == t.issuer.ID && o.record.Account != t.account
 	})
 	b.mu.Unlock()
+	key, err := t.newKey()
+	if err != nil {
+		return err
+	}
 	request := oauthflow.Request{
-		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer,
+		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer, Key: key,
 		Scopes: askIssuer(ask, t.issuer), Registration: b.registration(t.issuer.ID), SelectAccount: another,
 		AskClient: func(ctx context.Context, issuer string) (oauthflow.Registration, error) {
 			return b.askClient(ctx, t, issuer)
@@ -136,13 +140,17 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if err != nil {
 		return err
 	}
+	binding, err := keepKey(key)
+	if err != nil {
+		return err
+	}
 	got, now := scopeSet(tokens.Scopes), time.Now()
 	g, fresh := b.takeGrant(t)
 	defer g.give()
 	b.keep(ctx, g, func(r *record) {
 		r.Name, r.Prefix = t.resource.Name, t.resource.Prefix
 		r.Registration = keepRegistration(registration)
-		r.Refresh = kept{tokens.Refresh}
+		r.Refresh, r.Key = kept{tokens.Refresh}, binding
 		r.Requested = scopeSet(r.Requested, ask)
 		r.Granted = got
 		r.Problem, r.Wide = "", false
@@ -150,6 +158,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	})
 	replaced := b.introduce(g, fresh, t)
 	b.mu.Lock()
+	g.key = key
 	clear(g.held)
 	clear(g.refused)
 	clear(g.missing)

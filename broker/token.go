@@ -39,6 +39,7 @@ type want struct {
 	scopes     scopes // the host asked for these
 	demanded   scopes // the server's insufficient_scope challenge asked for these
 	challenges []discovery.Challenge
+	proof      *localapi.Proof // the request the token is for, where the host named it
 	minValid   time.Duration
 	quiet      bool // nobody may be asked
 	forward    bool // the gateway asks, for one request of the host
@@ -129,8 +130,8 @@ func newWant(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*
 	}
 	w := &want{
 		from: from, url: url, account: account, scopes: scopeSet(req.Scopes),
-		challenges: discovery.ParseChallenges(req.Challenges),
-		minValid:   time.Duration(req.MinValidS) * time.Second, quiet: req.Interaction == localapi.InteractionNone || req.Interaction == localapi.InteractionAsk,
+		challenges: discovery.ParseChallenges(req.Challenges), proof: req.Proof,
+		minValid: time.Duration(req.MinValidS) * time.Second, quiet: req.Interaction == localapi.InteractionNone || req.Interaction == localapi.InteractionAsk,
 		refused: strings.ToLower(req.Refused), rerun: time.Duration(req.RerunS) * time.Second, reason: untrusted.Text(req.Reason, maxReason), id: localapi.RequestID(ctx),
 		rule: "the token held is still good", refreshed: map[string]bool{},
 	}
@@ -233,10 +234,14 @@ func (b *Broker) release(g *grant, w *want, h *held) (*localapi.Token, error) {
 	if w.forward && w.yes != nil && w.yes.Mode == localapi.ModeOnce && w.from.Host.Instance != "" {
 		g.addOnce(w.from.Host, *w.yes, h.expiry)
 	}
-	return &localapi.Token{
+	token := &localapi.Token{
 		AccessToken: h.access, TokenType: "Bearer", ExpiresAt: h.expiry, Scope: h.scopes.key(),
 		Resource: g.record.Resource, Issuer: g.record.Issuer, Account: g.record.Account,
-	}, nil
+	}
+	if err := g.prove(token, w); err != nil {
+		return nil, err
+	}
+	return token, nil
 }
 
 // lives reports whether h is good for another d. A token cannot be asked to live longer than half its life.

@@ -79,7 +79,7 @@ func (r Resource) clone() *Resource {
 
 func (i Issuer) clone() *Issuer {
 	i.Scopes, i.AuthMethods, i.GrantTypes = slices.Clone(i.Scopes), slices.Clone(i.AuthMethods), slices.Clone(i.GrantTypes)
-	i.AssertionAlgorithms = slices.Clone(i.AssertionAlgorithms)
+	i.AssertionAlgorithms, i.DPoPAlgorithms = slices.Clone(i.AssertionAlgorithms), slices.Clone(i.DPoPAlgorithms)
 	return &i
 }
 

@@ -17,6 +17,7 @@ type Resource struct {
 	Issuers     []string // authorization_servers, at least one, byte for byte
 	Scopes      []string // scopes_supported
 	Prefix      bool     // ID is a path prefix of Server rather than equal to it (tolerated, and said on the server's page)
+	Bound       bool     // it takes only tokens that are bound to a key (RFC 9449): dpop_bound_access_tokens_required, or its challenges
 	MetadataURL string   // where it was found
 }
 
@@ -29,6 +30,7 @@ type Issuer struct {
 	RevocationEndpoint      string   // "" when none
 	KeysEndpoint            string   // jwks_uri; "" when none
 	Scopes                  []string // scopes_supported
+	DPoPAlgorithms          []string // dpop_signing_alg_values_supported; nil when absent
 	AuthMethods             []string // token_endpoint_auth_methods_supported; nil when absent (RFC 8414: client_secret_basic)
 	AssertionAlgorithms     []string // token_endpoint_auth_signing_alg_values_supported; nil when absent
 	GrantTypes              []string // grant_types_supported; nil when absent

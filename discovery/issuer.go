@@ -107,6 +107,7 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		Scopes:                  scopeTokens(d.list("scopes_supported")),
 		AuthMethods:             d.list("token_endpoint_auth_methods_supported"),
 		AssertionAlgorithms:     d.list("token_endpoint_auth_signing_alg_values_supported"),
+		DPoPAlgorithms:          d.list("dpop_signing_alg_values_supported"),
 		GrantTypes:              d.list("grant_types_supported"),
 		ClientMetadataDocuments: d.flag("client_id_metadata_document_supported"),
 		IssParameter:            d.flag("authorization_response_iss_parameter_supported"),

@@ -42,7 +42,18 @@ func (c *Client) Resource(ctx context.Context, server string, challenges []Chall
 		}
 	}
 	r, err := search.resource(ctx, challenges)
+	if err == nil && onlyBound(challenges) {
+		r.Bound = true
+	}
 	return r, challenges, err
+}
+
+// onlyBound reports whether challenges ask for bound tokens and leave no other way.
+func onlyBound(challenges []Challenge) bool {
+	has := func(scheme string) bool {
+		return slices.ContainsFunc(challenges, func(c Challenge) bool { return c.Scheme == scheme })
+	}
+	return has("dpop") && !has("bearer")
 }
 
 // client is the guarded client on behalf of server.
@@ -220,6 +231,7 @@ func (d *document) resource(p place, server target) (*Resource, error) {
 		return nil, &detail{ErrMismatch, fmt.Errorf("the document speaks for %s, not for %s", shown(r.ID), shown(server.address))}
 	}
 	r.Prefix = !sameServer(r.ID, server.address)
+	r.Bound = d.flag("dpop_bound_access_tokens_required")
 	r.Name = untrusted.Text(d.text("resource_name"), maxName)
 	r.Scopes = scopeTokens(d.list("scopes_supported"))
 	for _, issuer := range d.list("authorization_servers") {
@@ -232,10 +244,8 @@ func (d *document) resource(p place, server target) (*Resource, error) {
 		d.refuse("authorization_servers", "names no issuer")
 	case len(r.Issuers) > maxAsked:
 		d.refuse("authorization_servers", "names more than %d issuers", maxAsked)
-	case methods != nil && !slices.Contains(methods, "header"):
+	case methods != nil && !slices.Contains(methods, "header") && !r.Bound:
 		d.refuse("bearer_methods_supported", "leaves out the only one we use, header")
-	case d.flag("dpop_bound_access_tokens_required"):
-		d.refuse("dpop_bound_access_tokens_required", "asks for DPoP-bound tokens, which are not supported here")
 	case d.flag("tls_client_certificate_bound_access_tokens"):
 		d.refuse("tls_client_certificate_bound_access_tokens", "asks for tokens bound to a client certificate, which are not supported here")
 	}

@@ -173,7 +173,7 @@ func insufficient(status int, challenges []string) (scopes []string, ok bool) {
 		return nil, false
 	}
 	for _, c := range discovery.ParseChallenges(challenges) {
-		if c.Scheme == "bearer" && c.Code() == "insufficient_scope" {
+		if (c.Scheme == "bearer" || c.Scheme == "dpop") && c.Code() == "insufficient_scope" {
 			ok = true
 			scopes = append(scopes, c.Scopes()...)
 		}
@@ -185,7 +185,7 @@ func insufficient(status int, challenges []string) (scopes []string, ok bool) {
 // send sends the message with the token. The server's word to send it elsewhere is taken once, and within the origin
 // only (BRG-30, RFC 9110 §15.4.8 and §15.4.9).
 func (x *exchange) send() (*http.Response, error) {
-	resp, err := x.sendTo(x.server)
+	resp, err := x.sendProven(x.server)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (x *exchange) send() (*http.Response, error) {
 	if !same || !repeats || !x.message.repeats() {
 		return nil, x.redirected(resp, to)
 	}
-	if resp, err = x.sendTo(to.String()); err != nil {
+	if resp, err = x.sendProven(to.String()); err != nil {
 		return nil, err
 	}
 	if to, redirected = target(resp); redirected {
@@ -207,6 +207,17 @@ func (x *exchange) send() (*http.Response, error) {
 		return nil, x.redirected(resp, to)
 	}
 	return resp, nil
+}
+
+// sendProven is sendTo, once more when the server wants its nonce in the proof of a bound token: that request was not
+// carried out (RFC 9449 §9).
+func (x *exchange) sendProven(address string) (*http.Response, error) {
+	resp, err := x.sendTo(address)
+	if err != nil || x.token.Binding == nil || !x.token.Binding.Again(resp, "") || !x.message.repeats() {
+		return resp, err
+	}
+	discard(resp)
+	return x.sendTo(address)
 }
 
 func (x *exchange) sendTo(address string) (*http.Response, error) {
@@ -220,12 +231,23 @@ func (x *exchange) sendTo(address string) (*http.Response, error) {
 		req.ContentLength = x.message.length
 	}
 	req.Header = requestHeader(x.request.Header)
-	req.Header.Set("Authorization", "Bearer "+x.token.AccessToken.Reveal()) // on every request (USE-2)
-	resp, err := x.client.Transport.RoundTrip(req)                          // not Do, which fails for a Location it cannot read
+	if err := x.authorize(req); err != nil {
+		return nil, err
+	}
+	resp, err := x.client.Transport.RoundTrip(req) // not Do, which fails for a Location it cannot read
 	if err != nil {
 		return nil, x.unreachable(err)
 	}
 	return resp, nil
+}
+
+// authorize puts the token on req, as on every request (USE-2). A bound one is never sent as a bearer token.
+func (x *exchange) authorize(req *http.Request) error {
+	if x.token.Binding != nil {
+		return x.token.Binding.Sign(req, x.token.AccessToken)
+	}
+	req.Header.Set("Authorization", "Bearer "+x.token.AccessToken.Reveal())
+	return nil
 }
 
 // target is where a redirect leads; nil when that cannot be read.

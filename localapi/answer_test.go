@@ -10,7 +10,7 @@ import (
 func TestTokenIsEncodedAsJSON(t *testing.T) {
 	for name, w := range map[string]wireToken{
 		"empty":       {},
-		"all fields":  {"ey.J9-_~", "Bearer", time.Date(2026, 11, 21, 21, 0, 0, 0, time.UTC), "a b:c", "https://mcp.example.com/mcp", "https://issuer.example.com", "work"},
+		"all fields":  {"ey.J9-_~", "DPoP", "ey.J9.x", time.Date(2026, 11, 21, 21, 0, 0, 0, time.UTC), "a b:c", "https://mcp.example.com/mcp", "https://issuer.example.com", "work"},
 		"a zone":      {ExpiresAt: time.Date(2026, 11, 21, 21, 0, 0, 123456000, time.FixedZone("", -5400))},
 		"no expiry":   {AccessToken: "x", Account: "work"},
 		"a quote":     {AccessToken: `x"`},

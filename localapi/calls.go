@@ -172,6 +172,8 @@ func (r TokenRequest) check() error {
 	case r.Refused != "" && !isSHA256(r.Refused):
 		return Errorf(ErrBadRequest, "refused must be the SHA-256 of the refused token, as 64 lower-case hex digits").
 			WithHint("never send the token itself")
+	case r.Proof != nil && (r.Proof.Method == "" || r.Proof.URL == ""):
+		return Errorf(ErrBadRequest, "proof needs the method and the url of the request")
 	}
 	return nil
 }

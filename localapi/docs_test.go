@@ -50,7 +50,7 @@ func TestDocErrors(t *testing.T) {
 
 func TestDocExamples(t *testing.T) {
 	for heading, types := range map[string][]any{ // the JSON examples under each heading, in order
-		"### POST /v1/token":  {&TokenRequest{}, &wireToken{}, &TokenRequest{}},
+		"### POST /v1/token":  {&TokenRequest{}, &wireToken{}, &TokenRequest{}, &TokenRequest{}},
 		"### POST /v1/signin": {&SignInRequest{}, &Grant{}},
 		"### POST /v1/forget": {&ForgetRequest{}, &Forgotten{}},
 		"### POST /v1/client": {&RegistrationRequest{}, &Registered{}},

@@ -4,6 +4,7 @@ package localapi
 
 import (
 	"encoding/json"
+	"net/http"
 	"time"
 
 	"github.com/valetkey/valetkey/internal/secret"
@@ -36,19 +37,38 @@ type TokenRequest struct {
 	Reason      string      `json:"reason,omitempty"`      // the host's own words, shown in quotes, 200 characters at most
 	Challenges  []string    `json:"challenges,omitempty"`  // raw WWW-Authenticate values of a 401 or 403
 	Refused     string      `json:"refused,omitempty"`     // SHA-256, hex, of a token the server turned down
+	Proof       *Proof      `json:"proof,omitempty"`       // the request the token is for, where tokens are bound to a key
 	RerunS      int         `json:"rerun_s,omitempty"`     // for header helpers: take the token this run of the host got within so many seconds for refused
 	Client      *ClientInfo `json:"client,omitempty"`
+}
+
+// Proof names the one HTTP request that a host is about to send with a token that is bound to a key (RFC 9449). The key
+// stays in the app; the host gets a proof for this request.
+type Proof struct {
+	Method string `json:"method"`          // as sent: "POST"
+	URL    string `json:"url"`             // as sent; only what is within the resource is proven for
+	Nonce  string `json:"nonce,omitempty"` // the server's last DPoP-Nonce, if there was one
+}
+
+// Binding makes the proofs of a bound token. It is there for the gateway, in the app's own process, and crosses no wire.
+type Binding interface {
+	// Sign gives req the token and a new proof.
+	Sign(req *http.Request, token secret.Text) error
+	// Again takes in what an answer says of nonces, and reports whether the request must be sent once more.
+	Again(resp *http.Response, code string) bool
 }
 
 // Token is the answer to POST /v1/token.
 type Token struct {
 	AccessToken secret.Text `json:"access_token"`
-	TokenType   string      `json:"token_type"`          // "Bearer"
+	TokenType   string      `json:"token_type"`          // "Bearer", or "DPoP" for one that is bound to a key
+	DPoP        string      `json:"dpop,omitempty"`      // of a bound one: the proof for the request that was named
 	ExpiresAt   time.Time   `json:"expires_at,omitzero"` // zero: the issuer did not say
 	Scope       string      `json:"scope"`               // space-separated
 	Resource    string      `json:"resource"`            // canonical
 	Issuer      string      `json:"issuer"`
 	Account     string      `json:"account"`
+	Binding     Binding     `json:"-"` // of a bound one
 }
 
 // wireToken is a Token in the clear, field by field the same. It is encoded and decoded in one pass, where a method of
@@ -56,6 +76,7 @@ type Token struct {
 type wireToken struct {
 	AccessToken string    `json:"access_token"`
 	TokenType   string    `json:"token_type"`
+	DPoP        string    `json:"dpop,omitempty"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`
 	Scope       string    `json:"scope"`
 	Resource    string    `json:"resource"`
@@ -65,11 +86,14 @@ type wireToken struct {
 
 // wire opens the token: this is the answer to a host.
 func (t Token) wire() wireToken {
-	return wireToken{t.AccessToken.Reveal(), t.TokenType, t.ExpiresAt, t.Scope, t.Resource, t.Issuer, t.Account}
+	return wireToken{t.AccessToken.Reveal(), t.TokenType, t.DPoP, t.ExpiresAt, t.Scope, t.Resource, t.Issuer, t.Account}
 }
 
 func (w wireToken) token() *Token {
-	return &Token{secret.New(w.AccessToken), w.TokenType, w.ExpiresAt, w.Scope, w.Resource, w.Issuer, w.Account}
+	return &Token{
+		AccessToken: secret.New(w.AccessToken), TokenType: w.TokenType, DPoP: w.DPoP, ExpiresAt: w.ExpiresAt, Scope: w.Scope,
+		Resource: w.Resource, Issuer: w.Issuer, Account: w.Account,
+	}
 }
 
 // MarshalJSON writes the token in the clear: this is the answer to a host.
@@ -103,9 +127,9 @@ type RegistrationRequest struct {
 	Issuer       string      `json:"issuer,omitempty"` // "" means the server's own
 	ClientID     string      `json:"client_id"`
 	ClientSecret secret.Text `json:"client_secret,omitzero"`
-	GrantType    string      `json:"grant_type,omitempty"`   // "client_credentials": the client gets tokens by itself
-	PrivateKey   secret.Text `json:"private_key,omitzero"`   // in PEM, to authenticate with instead of a secret
-	KeyID        string      `json:"key_id,omitempty"`       // of PrivateKey at the issuer, where it wants one
+	GrantType    string      `json:"grant_type,omitempty"` // "client_credentials": the client gets tokens by itself
+	PrivateKey   secret.Text `json:"private_key,omitzero"` // in PEM, to authenticate with instead of a secret
+	KeyID        string      `json:"key_id,omitempty"`     // of PrivateKey at the issuer, where it wants one
 	Client       *ClientInfo `json:"client,omitempty"`
 }
 

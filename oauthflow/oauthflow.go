@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/secret"
 )
 
@@ -47,6 +48,7 @@ type Request struct {
 	Resource      string            // canonical, sent byte for byte as the resource parameter (RFC 8707)
 	Issuer        *discovery.Issuer // whose every endpoint comes from one checked document
 	Scopes        []string          // asked for; none leaves the parameter out
+	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
 	Registration  Registration      // zero: SignIn makes one in the order of the specification
 	SelectAccount bool              // ask the issuer to let the person pick another account
 
@@ -58,7 +60,7 @@ type Request struct {
 type Tokens struct {
 	Access  secret.Text
 	Refresh secret.Text // empty: none was issued (on refresh: keep the old one)
-	Type    string      // "Bearer"
+	Type    string      // "Bearer", or "DPoP" when asked for with a key
 	Expiry  time.Time   // zero: the issuer did not say
 	Scopes  []string    // granted; as asked for when the issuer did not say (RFC 6749 §5.1)
 }

@@ -12,10 +12,12 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
+
+const bearer = "Bearer" // RFC 6750
 
 // tokenAnswer is the body of a token answer; members that are of another type than expected are judged by their reader.
 type tokenAnswer struct {
@@ -58,7 +60,7 @@ func exchange(ctx context.Context, client *http.Client, req Request, reg Registr
 	if client.Transport == nil {
 		return nil, errors.New("oauthflow: Config.HTTP gave a client without a transport of its own")
 	}
-	rec := &recorder{base: client.Transport}
+	rec := &recorder{base: client.Transport, key: req.Key}
 	own := *client
 	own.Transport = rec
 	params := []oauth2.AuthCodeOption{oauth2.VerifierOption(p.verifier.Reveal()), oauth2.SetAuthURLParam("resource", req.Resource)}
@@ -76,7 +78,7 @@ func exchange(ctx context.Context, client *http.Client, req Request, reg Registr
 	if err := rec.got.unavailable(req.Issuer, step); err != nil {
 		return nil, err
 	}
-	return rec.got.readTokens(req.Issuer, step, req.Scopes)
+	return rec.got.readTokens(req, step)
 }
 
 // refreshTokens is Flow.Refresh (RFC 6749 §6). golang.org/x/oauth2 has no refresh that carries a resource.
@@ -93,7 +95,7 @@ func refreshTokens(ctx context.Context, client *http.Client, req Request, refres
 	if err != nil {
 		return nil, err
 	}
-	return r.readTokens(req.Issuer, "refresh", req.Scopes)
+	return r.readTokens(req, "refresh")
 }
 
 // revokeTokens is Flow.Revoke (RFC 7009 §2).
@@ -157,12 +159,36 @@ func postForm(ctx context.Context, client *http.Client, req Request, step, endpo
 	default:
 		form.Set("client_id", reg.ClientID)
 	}
-	return send(ctx, client, req.Issuer, step, endpoint, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), sign)
+	post := func() (*reply, error) {
+		return send(ctx, client, req.Issuer, step, endpoint, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), func(r *http.Request) error {
+			if sign != nil {
+				sign(r)
+			}
+			return prove(r, req, endpoint)
+		})
+	}
+	r, err := post()
+	if err == nil && req.Key != nil && r.wantsNonce(req.Key) {
+		return post()
+	}
+	return r, err
+}
+
+// prove gives a request to the token endpoint the proof that binds what comes back (RFC 9449 §5).
+func prove(r *http.Request, req Request, endpoint string) error {
+	if req.Key == nil || endpoint != req.Issuer.TokenEndpoint {
+		return nil
+	}
+	return req.Key.Sign(r, secret.Text{})
 }
 
 // readTokens is the one reader of token answers (RFC 6749 §5.1). It is strict about what would be handed on, and lenient
 // about the rest: after a rotation, an answer that is thrown away is a grant that is lost.
-func (r *reply) readTokens(issuer *discovery.Issuer, step string, asked []string) (*Tokens, error) {
+func (r *reply) readTokens(req Request, step string) (*Tokens, error) {
+	issuer, kind := req.Issuer, bearer
+	if req.Key != nil {
+		kind = dpop.TokenType // a bearer token instead would be a downgrade
+	}
 	received := time.Now()
 	var answer tokenAnswer
 	err := json.Unmarshal(r.body, &answer)
@@ -175,10 +201,10 @@ func (r *reply) readTokens(issuer *discovery.Issuer, step string, asked []string
 	if !tokenText(answer.Access.Reveal()) {
 		return nil, r.unusable(issuer, step, "no usable access token")
 	}
-	if !strings.EqualFold(answer.Type, "Bearer") {
+	if !strings.EqualFold(answer.Type, kind) {
 		return nil, fmt.Errorf("%s at %s: %w: %q", step, issuer.ID, ErrTokenType, untrusted.Text(answer.Type, maxErrorCode))
 	}
-	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, Type: "Bearer", Scopes: asked}
+	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, Type: kind, Scopes: req.Scopes}
 	if life := seconds(answer.ExpiresIn); life > 0 {
 		t.Expiry = received.Add(life)
 	}

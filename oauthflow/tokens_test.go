@@ -57,7 +57,7 @@ func TestReadTokens(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &reply{status: c.status, header: http.Header{}, body: []byte(c.body), whole: true}
-				got, err := r.readTokens(&discovery.Issuer{ID: issuerID}, "token", asked)
+				got, err := r.readTokens(Request{Issuer: &discovery.Issuer{ID: issuerID}, Scopes: asked}, "token")
 				if c.is != nil {
 					var refused *Error
 					if err == nil || c.is != errAny && !errors.Is(err, c.is) || errors.As(err, &refused) && (refused.Code != c.code || refused.Status != c.status) {
@@ -225,7 +225,7 @@ func FuzzReadTokens(f *testing.F) {
 	f.Add(400, []byte(`{"error":"invalid_grant"}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		r := &reply{status: status, header: http.Header{}, body: body, whole: true}
-		tokens, err := r.readTokens(&discovery.Issuer{ID: issuerID}, "token", nil)
+		tokens, err := r.readTokens(Request{Issuer: &discovery.Issuer{ID: issuerID}}, "token")
 		if (err == nil) != (tokens != nil) {
 			t.Fatal("tokens and error")
 		}

@@ -62,7 +62,7 @@ func obtain(ctx context.Context, client *http.Client, req Request) (*Tokens, err
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := r.readTokens(req.Issuer, step, req.Scopes)
+	tokens, err := r.readTokens(req, step)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/dpop"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
 
@@ -33,7 +35,7 @@ type reply struct {
 
 // send posts body to one of the issuer's endpoints, once. Errors of the network, 5xx and 429 are ErrUnavailable; every
 // other status is in the reply.
-func send(ctx context.Context, client *http.Client, issuer *discovery.Issuer, step, endpoint, contentType string, body io.Reader, sign func(*http.Request)) (*reply, error) {
+func send(ctx context.Context, client *http.Client, issuer *discovery.Issuer, step, endpoint, contentType string, body io.Reader, sign func(*http.Request) error) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, body)
@@ -43,7 +45,9 @@ func send(ctx context.Context, client *http.Client, issuer *discovery.Issuer, st
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Accept", "application/json")
 	if sign != nil {
-		sign(req)
+		if err := sign(req); err != nil {
+			return nil, fmt.Errorf("%s at %s: %w", step, issuer.ID, err)
+		}
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -132,6 +136,18 @@ func (r *reply) unusable(issuer *discovery.Issuer, step, with string) error {
 	return fmt.Errorf("%w, with %s", &Error{Step: step, Issuer: issuer.ID, Status: r.status}, with)
 }
 
+// wantsNonce takes in what the issuer says of nonces, and reports whether the request is to be sent again with the new
+// one. It was not carried out, so nothing is used twice (RFC 9449 §8).
+func (r *reply) wantsNonce(key *dpop.Key) bool {
+	var answer struct {
+		Code string `json:"error"`
+	}
+	if r.status != http.StatusOK {
+		json.Unmarshal(r.body, &answer)
+	}
+	return key.Again(&http.Response{StatusCode: r.status, Header: r.header, Request: r.sent}, answer.Code)
+}
+
 // retryAfter reads the header of that name, seconds or a date (RFC 9110 §10.2.3).
 func retryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
@@ -159,6 +175,7 @@ func seconds(raw json.RawMessage) time.Duration {
 // and drops headers.
 type recorder struct {
 	base http.RoundTripper
+	key  *dpop.Key // nil: none
 	sent bool
 	got  *reply
 }
@@ -170,8 +187,26 @@ func (c *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errSentTwice
 	}
 	c.sent = true
+	resp, err := c.post(req)
+	if err == nil && c.key != nil && c.got.wantsNonce(c.key) {
+		resp, err = c.post(req)
+	}
+	return resp, err
+}
+
+func (c *recorder) post(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("Accept", "application/json")
+	if c.key != nil {
+		if err := c.key.Sign(req, secret.Text{}); err != nil {
+			return nil, err
+		}
+		body, err := req.GetBody() // it may be sent a second time
+		if err != nil {
+			return nil, err
+		}
+		req.Body = body
+	}
 	resp, err := c.base.RoundTrip(req)
 	if err != nil {
 		return nil, err

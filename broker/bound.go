@@ -1,0 +1,83 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/dpop"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+// newKey is the key that the tokens of a sign-in at t are bound to. A server that takes bearer tokens gets those: nil.
+// One that takes no others is never shown a bearer token.
+func (t *target) newKey() (*dpop.Key, error) {
+	if !t.resource.Bound {
+		return nil, nil
+	}
+	if known := t.issuer.DPoPAlgorithms; known != nil && !slices.Contains(known, dpop.Algorithm) {
+		return nil, localapi.Errorf(localapi.ErrDiscovery, "%s takes only tokens that are bound to a key (DPoP), and %s knows no key that Valet Key can make (%s)",
+			hostOf(t.server), hostOf(t.issuer.ID), dpop.Algorithm).WithHint("tell the owner of the server")
+	}
+	return dpop.New()
+}
+
+// keepKey is key as a record keeps it; nothing for nil.
+func keepKey(key *dpop.Key) (kept, error) {
+	if key == nil {
+		return kept{}, nil
+	}
+	text, err := key.Text()
+	return kept{text}, err
+}
+
+// proofKey is the key that g's tokens are bound to; nil for bearer tokens. It stays the same one while g lives, for it
+// remembers nonces. Callers hold mu.
+func (g *grant) proofKey() (*dpop.Key, error) {
+	if g.record.Key.Empty() {
+		return nil, nil
+	}
+	if g.key == nil {
+		key, err := dpop.Parse(g.record.Key.Text)
+		if err != nil {
+			return nil, err
+		}
+		g.key = key
+	}
+	return g.key, nil
+}
+
+// prove completes the answer for a bound token. The gateway makes proofs as it goes; another host gets one, for the
+// request that it named. The key leaves for nobody.
+func (g *grant) prove(token *localapi.Token, w *want) error {
+	key, err := g.proofKey()
+	if err != nil || key == nil {
+		return err
+	}
+	token.TokenType = dpop.TokenType
+	if w.forward {
+		token.Binding = key
+		return nil
+	}
+	if w.proof == nil {
+		return localapi.Errorf(localapi.ErrBadRequest, "tokens for %s are bound to a key (DPoP) and are of no use without a proof for each request", hostOf(token.Resource)).
+			WithHint("use the server through vk bridge or the gateway, or name the request in \"proof\"")
+	}
+	if !within(token.Resource, w.proof.URL) {
+		return localapi.Errorf(localapi.ErrBadRequest, "the request to prove goes to another place than %s", token.Resource)
+	}
+	token.DPoP, err = key.Proof(w.proof.Method, w.proof.URL, token.AccessToken, w.proof.Nonce)
+	return err
+}
+
+// within reports whether address lies in resource, by whole segments of the path (USE-5).
+func within(resource, address string) bool {
+	address, _, _ = strings.Cut(address, "?")
+	inside, err := discovery.Canonical(address)
+	outside, errOutside := discovery.Canonical(resource)
+	if err != nil || errOutside != nil {
+		return false
+	}
+	outside, _, _ = strings.Cut(outside, "?")
+	return inside == outside || strings.HasPrefix(inside, strings.TrimSuffix(outside, "/")+"/")
+}
