@@ -81,8 +81,7 @@ func (b *Broker) ask(ctx context.Context, q face.Question) (answer face.Answer, 
 		return answer, rule, err
 	}
 	if b.cfg.Ask == nil {
-		return face.Answer{}, "there is nobody to ask", localapi.Errorf(localapi.ErrConsentRequired, "the person must allow this, and there is nobody to ask").
-			WithHint("run valetkey with a display, or in a terminal with --headless, or write it down for --policy")
+		return face.Answer{}, "there is nobody to ask", nobodyToAsk()
 	}
 	p, err := b.join(q)
 	if err != nil {
@@ -95,6 +94,11 @@ func (b *Broker) ask(ctx context.Context, q face.Question) (answer face.Answer, 
 		return face.Answer{}, "the program hung up", ctx.Err()
 	}
 	return b.verdict(p)
+}
+
+func nobodyToAsk() error {
+	return localapi.Errorf(localapi.ErrConsentRequired, "the person must allow this, and there is nobody to ask").
+		WithHint("run valetkey with a display, or in a terminal with --headless, or write it down for --policy")
 }
 
 // askQuietly is ask for a host that must not wait for the person: it may have what they wrote down.

@@ -69,8 +69,10 @@ func TestAskAnswersAtOnce(t *testing.T) {
 		ask := localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionAsk}
 		began := time.Now()
 		for range 3 {
-			if _, err := h.broker.Token(t.Context(), host("cursor"), ask); !errors.Is(err, localapi.ErrConsentRequired) || time.Since(began) != 0 {
-				t.Fatalf("err = %v after %v", err, time.Since(began))
+			_, err := h.broker.Token(t.Context(), host("cursor"), ask)
+			hinted(t, err, localapi.ErrConsentRequired, "cursor was not allowed to use mcp.example.com yet", "Valet Key asks about it now: answer there, then try again")
+			if time.Since(began) != 0 {
+				t.Fatalf("after %v", time.Since(began))
 			}
 		}
 		time.Sleep(time.Minute)
@@ -81,6 +83,61 @@ func TestAskAnswersAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAskSaysWhatIsSo: a host that does not wait is told what happens meanwhile, and what does not.
+func TestAskSaysWhatIsSo(t *testing.T) {
+	ask := localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionAsk}
+	asking := "Valet Key asks about it now: answer there, then try again"
+	inHouse(t, func(t *testing.T, h *house) {
+		h.person = silent
+		missing := func(name string) error {
+			t.Helper()
+			_, err := h.broker.Token(t.Context(), host(name), ask)
+			return err
+		}
+		hinted(t, missing("claude"), localapi.ErrSignInRequired, "nobody signed in to mcp.example.com yet", asking)
+		time.Sleep(answerTime + time.Second)
+		h.person = always
+		h.mustToken(host("cursor"))
+		h.person = no
+		hinted(t, missing("claude"), localapi.ErrConsentRequired, "claude was not allowed to use mcp.example.com yet", asking)
+		time.Sleep(time.Second)
+		denied(t, missing("claude"), "said no to this a moment ago", denyCooldown-time.Second)
+		time.Sleep(denyCooldown)
+		h.person = silent
+		for range 2 {
+			hinted(t, missing("claude"), localapi.ErrConsentRequired, "claude was not allowed to use mcp.example.com yet", asking)
+			time.Sleep(answerTime + time.Second)
+		}
+		denied(t, missing("claude"), "two of its questions were not answered", quietTime-time.Second)
+		if n := len(h.questions()); n != 5 {
+			t.Errorf("%d questions", n)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.open()
+		h.mustToken(host("claude"))
+		h.broker.Close()
+		h.config = func(c *Config) { c.Ask = nil }
+		h.open()
+		defer func() { h.broker.Close() }()
+		_, err := h.broker.Token(t.Context(), host("cursor"), ask)
+		hinted(t, err, localapi.ErrConsentRequired, "there is nobody to ask", "run valetkey with a display, or in a terminal with --headless, or write it down for --policy")
+	})
+}
+
+// hinted checks an error of a kind: what it says and which hint it gives.
+func hinted(t *testing.T, err, kind error, says, hint string) {
+	t.Helper()
+	var e *localapi.Error
+	if !errors.As(err, &e) || !errors.Is(err, kind) || !strings.Contains(e.Message, says) || e.Hint != hint {
+		t.Errorf("%+v, want %v: %s; %s", err, kind, says, hint)
+		if e != nil {
+			t.Errorf("its hint: %s", e.Hint)
+		}
+	}
 }
 
 func TestSameQuestionIsShownOnce(t *testing.T) {

@@ -236,6 +236,7 @@ func (b *Broker) consent(ctx context.Context, w *want, q face.Question) (*locala
 	var answer face.Answer
 	var err error
 	if w.quiet {
+		w.unasked = questionKey(q)
 		answer, w.rule, err = b.askQuietly(q)
 	} else {
 		answer, w.rule, err = b.ask(ctx, q)

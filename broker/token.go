@@ -55,7 +55,8 @@ type want struct {
 	signedIn  bool
 	refreshed map[string]bool // scope sets
 	asks      int
-	escalate  bool // a renewed token was refused as well: only a new sign-in can help
+	unasked   string // the question that nobody may be asked
+	escalate  bool   // a renewed token was refused as well: only a new sign-in can help
 	rule      string
 	target    *target // where to sign in, once that was looked up
 }
@@ -75,14 +76,35 @@ func (b *Broker) Token(ctx context.Context, from *peer.Peer, req localapi.TokenR
 		b.noteHanded(w, token)
 	}
 	if req.Interaction == localapi.InteractionAsk && (errors.Is(err, localapi.ErrConsentRequired) || errors.Is(err, localapi.ErrSignInRequired)) {
-		req.Interaction = localapi.InteractionAuto
-		b.jobs.Go(func() { b.askWithout(from, req) })
+		err = b.askBeside(from, req, w.unasked, err)
 	}
 	if err != nil {
 		err = b.explain(err, w.url)
 	}
 	b.logToken(w, token, err)
 	return token, err
+}
+
+// askBeside has the person asked what req misses, for a host that does not wait for them, and returns what that host is
+// told: that they are asked now, or why they cannot be. question is the one that was not put to them; "" if there was none.
+func (b *Broker) askBeside(from *peer.Peer, req localapi.TokenRequest, question string, missing error) error {
+	if b.cfg.Ask == nil && question != "" {
+		return nobodyToAsk()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asking.pending[question] == nil {
+		if err := b.asking.mayAsk(question, hostID(from.Host), time.Now()); err != nil {
+			return err
+		}
+	}
+	req.Interaction = localapi.InteractionAuto
+	b.jobs.Go(func() { b.askWithout(from, req) })
+	var said *localapi.Error
+	if errors.As(missing, &said) {
+		said.Hint = "Valet Key asks about it now: answer there, then try again"
+	}
+	return missing
 }
 
 // askWithout asks the person what req needs, for a host that cannot wait for them: what they allow for longer than once
