@@ -116,13 +116,18 @@ func (x *exchange) prepare(w http.ResponseWriter) (err error) {
 	return nil
 }
 
-// fetch gets a token for the server. What ends a session is not worth a question.
+// fetch gets a token for the server. Only a message is worth a question: a stream that a host opens, or takes up again by
+// itself, and the end of a session are nothing that the person did.
 func (x *exchange) fetch(req localapi.TokenRequest) error {
 	req.Resource = x.server
-	if x.request.Method == http.MethodDelete {
+	silent := x.request.Method != http.MethodPost
+	if silent {
 		req.Interaction = localapi.InteractionNone
 	}
 	token, err := x.gateway.cfg.Token(x.request.Context(), x.from, req)
+	if silent && (errors.Is(err, localapi.ErrConsentRequired) || errors.Is(err, localapi.ErrSignInRequired)) {
+		return x.unasked(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -131,6 +136,16 @@ func (x *exchange) fetch(req localapi.TokenRequest) error {
 	}
 	x.token = token
 	return nil
+}
+
+// unasked is err for a host that has sent no message yet for which the person can be asked.
+func (x *exchange) unasked(err error) error {
+	var said *localapi.Error
+	if !errors.As(err, &said) {
+		return err
+	}
+	e := *said
+	return e.WithHint("send a message first (POST): the person is asked about that, and not about a %s", x.request.Method)
 }
 
 // another replaces a token that did not do, for the message to be sent again. hopeless is the error when there is no

@@ -359,15 +359,19 @@ func TestErrors(t *testing.T) {
 			r := newRig(t, Config{Token: asked.token})
 			resp, body := r.do(c.method, at("https://mcp.example.com/mcp"), c.body)
 			kind := localapi.Errorf(c.err, "")
-			problem := fmt.Sprintf(`{"code":%d,"message":"Valet Key: it is so; do this","data":{"code":%q,"message":"it is so","hint":"do this","retry_after_s":2,"request_id":%q}}`,
-				-31000-kind.HTTPStatus(), kind.Code(), resp.Header.Get("Valetkey-Request-Id"))
+			hint := "do this"
+			if c.method != "POST" { // nobody is asked for these; the next message does that
+				hint = "send a message first (POST): the person is asked about that, and not about a " + c.method
+			}
+			problem := fmt.Sprintf(`{"code":%d,"message":"Valet Key: it is so; %s","data":{"code":%q,"message":"it is so","hint":%[2]q,"retry_after_s":2,"request_id":%[4]q}}`,
+				-31000-kind.HTTPStatus(), hint, kind.Code(), resp.Header.Get("Valetkey-Request-Id"))
 			if want := fmt.Sprintf(c.says, problem) + "\n"; body != want || resp.StatusCode != c.status {
 				t.Errorf("%d %s, want %d %s", resp.StatusCode, body, c.status, want)
 			}
 			if h := resp.Header; h.Get("Content-Type") != "application/json" || h.Get(localapi.HeaderError) != kind.Code() || h.Get("Cache-Control") != "no-store" || h.Get("Retry-After") != "2" {
 				t.Errorf("%v", h)
 			}
-			if interaction := asked.requests()[0].Interaction; (interaction == localapi.InteractionNone) != (c.method == "DELETE") {
+			if interaction := asked.requests()[0].Interaction; (interaction == localapi.InteractionNone) != (c.method != "POST") {
 				t.Errorf("interaction %q", interaction)
 			}
 		})

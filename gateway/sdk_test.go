@@ -356,6 +356,37 @@ func TestNoAtTheBeginning(t *testing.T) {
 	}
 }
 
+// TestStreamAsksNobody: a host opens its stream by itself, again and again; only what it sends is a reason to ask.
+func TestStreamAsksNobody(t *testing.T) {
+	s := newSite(t, handler(false))
+	for _, method := range []string{"GET", "DELETE"} {
+		resp, body := s.do(method, at(s.resource), "", "Accept", "text/event-stream")
+		if resp.StatusCode != http.StatusForbidden || resp.Header.Get(localapi.HeaderError) != "sign_in_required" || !strings.Contains(body, "send a message first") {
+			t.Errorf("%s: %d %s", method, resp.StatusCode, body)
+		}
+	}
+	if questions, browsers := s.counts(); questions+browsers > 0 {
+		t.Fatalf("%d questions, %d browsers before the first message", questions, browsers)
+	}
+	session := s.connect(oldEra, nil)
+	s.mustCall(session, "read", "read it")
+	if questions, browsers := s.counts(); questions != 1 || browsers != 1 {
+		t.Errorf("%d questions, %d browsers", questions, browsers)
+	}
+
+	// More scopes for the stream alone are not asked for either.
+	s.mu.Lock()
+	s.needs[""] = "write"
+	s.mu.Unlock()
+	resp, body := s.do("GET", at(s.resource), "", "Accept", "text/event-stream", "Mcp-Session-Id", session.ID())
+	if resp.StatusCode != http.StatusForbidden || resp.Header.Get(localapi.HeaderError) != "consent_required" {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if questions, _ := s.counts(); questions != 1 {
+		t.Errorf("%d questions", questions)
+	}
+}
+
 // TestServerWithoutSignIn: there is nothing for Valet Key to add, and it says so.
 func TestServerWithoutSignIn(t *testing.T) {
 	s := newSite(t, handler(true))
