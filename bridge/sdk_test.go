@@ -126,7 +126,7 @@ func behindGateway(t *testing.T, server *httptest.Server) (*http.Client, string)
 		t.Fatal(err)
 	}
 	gate := gateway.New(gateway.Config{
-		Token: func(_ context.Context, _ *peer.Peer, r localapi.TokenRequest) (*localapi.Token, error) {
+		Token: func(_ context.Context, _ *peer.Peer, r localapi.TokenRequest, _ func(error)) (*localapi.Token, error) {
 			return &localapi.Token{AccessToken: secret.New(realToken), TokenType: "Bearer", Resource: r.Resource}, nil
 		},
 		HTTP: func(context.Context, string) (*http.Client, error) { return server.Client(), nil },

@@ -223,7 +223,7 @@ func (a *asking) pausedNow(host string, now time.Time) (pause, bool) {
 	return p, ok
 }
 
-func (p pause) refusal(now time.Time) error {
+func (p pause) refusal(now time.Time) *localapi.Error {
 	e := localapi.Errorf(localapi.ErrConsentDenied, "this program is paused: %s", p.Why).WithHint("the person can resume it in Valet Key")
 	if !p.Until.IsZero() {
 		e.RetryAfter = p.Until.Sub(now)
@@ -231,15 +231,21 @@ func (p pause) refusal(now time.Time) error {
 	return e
 }
 
-// paused refuses a host that must get no tokens for now, whatever it was allowed before.
-func (b *Broker) paused(host peer.Host) error {
+// paused refuses a host that must get no tokens for now, whatever it was allowed before. Callers hold mu.
+func (b *Broker) paused(w *want) error {
 	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if p, ok := b.asking.pausedNow(hostID(host), now); ok && p.noTokens {
+	if p, ok := b.asking.pausedNow(hostID(w.from.Host), now); ok && p.noTokens {
+		w.rule = "this program is paused"
 		return p.refusal(now)
 	}
 	return nil
+}
+
+// halt pauses a host so that it gets no tokens, and ends what it has under way. Callers hold mu.
+func (b *Broker) halt(host string, why face.Paused) {
+	p := pause{why, true}
+	b.asking.paused[host] = p
+	b.withdraw(p.refusal(time.Now()), func(u *underWay) bool { return hostID(u.host) == host })
 }
 
 // show waits for the screen and puts p's question on it.
@@ -279,7 +285,7 @@ func (b *Broker) settle(key string, p *pending, answer face.Answer, err error) {
 			a.denied[key] = now.Add(denyCooldown)
 		}
 		if answer.Pause {
-			a.paused[p.host] = pause{face.Paused{Host: p.host, Name: p.q.Host.Name, Why: "you said that you had not started what it asked for"}, true}
+			b.halt(p.host, face.Paused{Host: p.host, Name: p.q.Host.Name, Why: "you said that you had not started what it asked for"})
 		}
 	case p.waiters > 0: // nobody answered; a question that was withdrawn because its askers left does not count
 		if a.unanswered[p.host]++; a.unanswered[p.host] >= 2 {

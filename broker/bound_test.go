@@ -93,7 +93,7 @@ func TestBoundTokens(t *testing.T) {
 			}
 		}
 
-		forwarded, err := h.broker.Forward(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL, Scopes: []string{"files:read"}})
+		forwarded, err := h.broker.Forward(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL, Scopes: []string{"files:read"}}, nil)
 		if err != nil || forwarded.Binding == nil || forwarded.TokenType != "DPoP" {
 			t.Errorf("for the gateway: %+v, %v", forwarded, err)
 		}

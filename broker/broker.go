@@ -86,6 +86,7 @@ type Broker struct {
 	doubtful  map[string]bool                   // by issuer: a sign-in with a registration used before was not finished
 	forwarded map[string]string                 // by use: the token forwarded last, by SHA-256
 	handed    map[string]handed                 // by use: what a header helper was given last
+	underWay  map[*underWay]struct{}
 	asking    asking
 	lastID    int
 }
@@ -143,7 +144,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		cfg: cfg, records: records{store: cfg.Store}, activity: log, log: cfg.Log,
 		loading: make(chan struct{}, 1), keychain: keychainOK, signIns: map[signInKey]*signIn{},
 		made: map[string]oauthflow.Registration{}, doubtful: map[string]bool{},
-		forwarded: map[string]string{}, handed: map[string]handed{},
+		forwarded: map[string]string{}, handed: map[string]handed{}, underWay: map[*underWay]struct{}{},
 	}
 	b.asking.init()
 	b.flow = cfg.Flow(b.showURL)

@@ -143,7 +143,7 @@ func (b *Broker) suspect(h peer.Host) {
 	id := hostID(h)
 	if b.asking.unanswered[id]++; b.asking.unanswered[id] >= 2 {
 		delete(b.asking.unanswered, id)
-		b.asking.paused[id] = pause{face.Paused{Host: id, Name: h.Name, Until: time.Now().Add(quietTime), Why: "it changed between its request and the answer, twice"}, true}
+		b.halt(id, face.Paused{Host: id, Name: h.Name, Until: time.Now().Add(quietTime), Why: "it changed between its request and the answer, twice"})
 	}
 	b.mu.Unlock()
 	b.cfg.OnChange()

@@ -15,12 +15,15 @@ const onceFor = time.Hour
 // Forward is Token for the gateway, which uses the token itself and asks for each request of a host anew. So a yes for
 // once holds, for this run of the host, as long as the token it was given for, but for an hour at most; and the activity
 // log gets a line for each token rather than for each request.
-func (b *Broker) Forward(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error) {
+//
+// While ctx lasts, the request is taken to be under way. If the person takes back what allowed it (they forget the
+// sign-in, take the consent back, pause the host), withdrawn is called with an error that says so. It must not block.
+func (b *Broker) Forward(ctx context.Context, from *peer.Peer, req localapi.TokenRequest, withdrawn func(error)) (*localapi.Token, error) {
 	w, err := newWant(ctx, from, req)
 	if err != nil {
 		return nil, err
 	}
-	w.forward = true
+	w.forward, w.withdrawn = true, withdrawn
 	token, err := b.token(ctx, w)
 	if err != nil {
 		err = b.explain(err, w.url)
@@ -29,6 +32,38 @@ func (b *Broker) Forward(ctx context.Context, from *peer.Peer, req localapi.Toke
 		b.logToken(w, token, err)
 	}
 	return token, err
+}
+
+// underWay is a forwarded request that has not ended yet.
+type underWay struct {
+	grant     *grant
+	host      peer.Host
+	withdrawn func(error)
+}
+
+// begin notes that w is forwarded with a token of g, until ctx ends. Callers hold mu: between the decision and this
+// nothing may be taken back.
+func (b *Broker) begin(ctx context.Context, g *grant, w *want) {
+	if w.withdrawn == nil {
+		return
+	}
+	u := &underWay{g, w.from.Host, w.withdrawn}
+	b.underWay[u] = struct{}{}
+	context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.underWay, u)
+	})
+}
+
+// withdraw ends the requests under way that which picks. Callers hold mu.
+func (b *Broker) withdraw(err *localapi.Error, which func(*underWay) bool) {
+	for u := range b.underWay {
+		if which(u) {
+			delete(b.underWay, u)
+			u.withdrawn(err)
+		}
+	}
 }
 
 // maxRemembered bounds what is remembered of hosts and tokens. Forgetting costs a line in the log, or one refresh.

@@ -76,7 +76,7 @@ func TestForwardedOnceLeavesOtherConsents(t *testing.T) {
 		h.person = yes(localapi.ModeRunning, "files:read")
 		h.mustForward(from)
 		h.person = yes(localapi.ModeOnce)
-		wide, err := h.broker.Forward(t.Context(), from, localapi.TokenRequest{Resource: serverURL, Scopes: []string{"files:write"}})
+		wide, err := h.broker.Forward(t.Context(), from, localapi.TokenRequest{Resource: serverURL, Scopes: []string{"files:write"}}, nil)
 		if err != nil || wide.Scope != "files:write" {
 			t.Fatalf("%+v, %v", wide, err)
 		}

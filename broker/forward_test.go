@@ -1,18 +1,21 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
 )
 
 func (h *house) forward(from *peer.Peer) (*localapi.Token, error) {
-	return h.broker.Forward(h.t.Context(), from, localapi.TokenRequest{Resource: serverURL})
+	return h.broker.Forward(h.t.Context(), from, localapi.TokenRequest{Resource: serverURL}, nil)
 }
 
 func (h *house) mustForward(from *peer.Peer) *localapi.Token {
@@ -218,5 +221,82 @@ func TestSignedInDuringDiscovery(t *testing.T) {
 	close(found)
 	if err := <-late; err != nil || len(h.questions()) != 1 || h.browsers != 1 {
 		t.Errorf("%v; %d questions, %d browsers", err, len(h.questions()), h.browsers)
+	}
+}
+
+// TestWithdrawn: what the person takes back ends what is under way with it, at once, and nothing else.
+func TestWithdrawn(t *testing.T) {
+	wish := func(w face.Wish) func(*testing.T, *house) {
+		return func(t *testing.T, h *house) {
+			if err := h.broker.Wish(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		take        func(*testing.T, *house)
+		kind        error
+		says        string
+		cursorEnds  bool
+		asksWhenNew bool
+	}{
+		"forgotten in the window": {wish(face.Wish{Kind: face.WishForget, Resource: serverURL}), localapi.ErrSignInRequired, "the sign-in to mcp.example.com was forgotten", true, true},
+		"forgotten by a program": {func(t *testing.T, h *house) {
+			if _, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL}); err != nil {
+				t.Fatal(err)
+			}
+		}, localapi.ErrSignInRequired, "the sign-in to mcp.example.com was forgotten", true, true},
+		"consent taken back": {wish(face.Wish{Kind: face.WishRevoke, Resource: serverURL, Host: host("claude").Host.Key}), localapi.ErrConsentDenied, "the person took back the consent to use mcp.example.com", false, true},
+		"paused": {func(t *testing.T, h *house) {
+			h.person = func(context.Context, face.Question) (face.Answer, error) {
+				return face.Answer{Answered: true, Pause: true}, nil
+			}
+			h.token(host("claude"), "admin")
+		}, localapi.ErrConsentDenied, "this program is paused: you said that you had not started what it asked for", false, false},
+		"changed, twice": {func(_ *testing.T, h *house) {
+			h.broker.suspect(host("claude").Host)
+			h.broker.suspect(host("claude").Host)
+		}, localapi.ErrConsentDenied, "this program is paused: it changed between its request and the answer, twice", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHouse(t, func(t *testing.T, h *house) {
+				begin := func(from *peer.Peer) (context.Context, context.CancelFunc) {
+					t.Helper()
+					ended, end := context.WithCancelCause(t.Context())
+					request, over := context.WithCancel(t.Context())
+					if _, err := h.broker.Forward(request, from, localapi.TokenRequest{Resource: serverURL}, func(err error) { end(err) }); err != nil {
+						t.Fatal(err)
+					}
+					return ended, over
+				}
+				stream, _ := begin(host("claude"))
+				call, _ := begin(host("claude"))
+				done, over := begin(host("claude"))
+				cursor, _ := begin(host("cursor"))
+				over()
+				synctest.Wait()
+				c.take(t, h)
+				if err := context.Cause(stream); !errors.Is(err, c.kind) || err.Error() != c.says || context.Cause(call) != err {
+					t.Errorf("the stream ended with %v, the call with %v", err, context.Cause(call))
+				}
+				if done.Err() != nil {
+					t.Error("a request that was over was ended")
+				}
+				if (cursor.Err() != nil) != c.cursorEnds {
+					t.Errorf("another host's stream: %v", context.Cause(cursor))
+				}
+				h.broker.mu.Lock()
+				left := len(h.broker.underWay)
+				h.broker.mu.Unlock()
+				if want := map[bool]int{true: 0, false: 1}[c.cursorEnds]; left != want {
+					t.Errorf("%d requests are remembered, want %d", left, want)
+				}
+				asked := len(h.questions())
+				h.person = always
+				if _, err := h.forward(host("claude")); (err == nil) != c.asksWhenNew || (len(h.questions()) > asked) != c.asksWhenNew {
+					t.Errorf("the next message: %v, %d questions more", err, len(h.questions())-asked)
+				}
+			})
+		})
 	}
 }

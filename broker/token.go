@@ -41,8 +41,9 @@ type want struct {
 	challenges []discovery.Challenge
 	proof      *localapi.Proof // the request the token is for, where the host named it
 	minValid   time.Duration
-	quiet      bool // nobody may be asked
-	forward    bool // the gateway asks, for one request of the host
+	quiet      bool        // nobody may be asked
+	forward    bool        // the gateway asks, for one request of the host
+	withdrawn  func(error) // see Forward
 	refused    string
 	guessed    bool          // refused is only concluded from the host asking again
 	rerun      time.Duration // within which that is concluded; 0: never
@@ -196,8 +197,10 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 	if err := b.load(ctx); err != nil {
 		return nil, err
 	}
-	if err := b.paused(w.from.Host); err != nil {
-		w.rule = "this program is paused"
+	b.mu.Lock()
+	err := b.paused(w)
+	b.mu.Unlock()
+	if err != nil {
 		return nil, err
 	}
 	if w.refused != "" {
@@ -207,6 +210,10 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 	}
 	for range 8 { // each pass asks, signs in or refreshes at most once, and none of them twice for the same cause
 		b.mu.Lock()
+		if err := b.paused(w); err != nil { // meanwhile
+			b.mu.Unlock()
+			return nil, err
+		}
 		g := b.find(w.url, w.account, w.from.Host)
 		if g == nil {
 			b.mu.Unlock()
@@ -216,6 +223,9 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 			continue
 		}
 		next := b.plan(g, w)
+		if next.serve != nil {
+			b.begin(ctx, g, w)
+		}
 		b.mu.Unlock()
 		if next.serve != nil {
 			return b.release(g, w, next.serve)

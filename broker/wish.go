@@ -103,6 +103,10 @@ func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
 		if err != nil {
 			return err
 		}
+		b.mu.Lock()
+		b.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", hostOf(g.record.Server)).
+			WithHint("ask again to have them decide anew"), func(u *underWay) bool { return u.grant == g && u.host.Key == w.Host })
+		b.mu.Unlock()
 	}
 	b.activity.add(face.Entry{Time: time.Now(), Event: "revoke", HostKey: w.Host, Resource: w.Resource, Account: w.Account, Decision: "done", Rule: "you took the consent back"})
 	b.cfg.OnChange()

@@ -55,7 +55,7 @@ func TestBoundTokensAreProven(t *testing.T) {
 		bodies = append(bodies, string(body))
 	})
 	asked := 0
-	r := newRig(t, Config{Token: func(_ context.Context, _ *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error) {
+	r := newRig(t, Config{Token: func(_ context.Context, _ *peer.Peer, req localapi.TokenRequest, _ func(error)) (*localapi.Token, error) {
 		asked++
 		return &localapi.Token{AccessToken: secret.New(canary), TokenType: dpop.TokenType, Resource: req.Resource, Binding: key}, nil
 	}})

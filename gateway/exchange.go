@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -35,6 +36,7 @@ var methods = []string{http.MethodGet, http.MethodPost, http.MethodDelete}
 type exchange struct {
 	gateway *Gateway
 	request *http.Request
+	end     context.CancelCauseFunc // ends request's context
 	from    *peer.Peer
 	server  string // the one server this can reach, canonical
 	client  *http.Client
@@ -124,7 +126,7 @@ func (x *exchange) fetch(req localapi.TokenRequest) error {
 	if silent {
 		req.Interaction = localapi.InteractionNone
 	}
-	token, err := x.gateway.cfg.Token(x.request.Context(), x.from, req)
+	token, err := x.gateway.cfg.Token(x.request.Context(), x.from, req, x.end)
 	if silent && (errors.Is(err, localapi.ErrConsentRequired) || errors.Is(err, localapi.ErrSignInRequired)) {
 		return x.unasked(err)
 	}
@@ -309,6 +311,19 @@ func (x *exchange) tooNarrow(scopes []string) *localapi.Error {
 	}
 	return localapi.Errorf(localapi.ErrConsentDenied, "%s wants more for this than it was granted, also after asking: %s", x.name(), shown(strings.Join(scopes, " "))).
 		WithHint("run vk show %s to see what was granted; the issuer or your account there may not allow more", x.server)
+}
+
+// withdrawn is why the person ended this exchange; nil if they did not.
+func (x *exchange) withdrawn() *localapi.Error {
+	var said *localapi.Error
+	if !errors.As(context.Cause(x.request.Context()), &said) {
+		return nil
+	}
+	e := *said
+	if x.request.Method == http.MethodPost && x.connected.Load() {
+		e.Hint += fmt.Sprintf("; whether %s did what was asked is not known", x.name())
+	}
+	return &e
 }
 
 // unreachable is the error of a server that gave no answer. Of what it did send nothing is repeated: that might hold

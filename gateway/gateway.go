@@ -26,8 +26,9 @@ import (
 // Config is what New needs. Token and HTTP are required.
 type Config struct {
 	// Token decides whether a host may use a server, and gives the token for one request of it. It may wait for the
-	// person. An error that is not a *localapi.Error is ours.
-	Token func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error)
+	// person. An error that is not a *localapi.Error is ours. If the person takes back what allowed it while ctx lasts,
+	// which is until the request is over, it calls withdrawn with a *localapi.Error, and the request ends at once.
+	Token func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest, withdrawn func(error)) (*localapi.Token, error)
 
 	// HTTP returns the client for a server: outbound's, which bounds answers in neither size nor time. Its Transport is
 	// used, one request at a time.
@@ -51,14 +52,16 @@ func New(cfg Config) *Gateway {
 }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{gateway: g, request: r, message: &message{}}
+	ctx, end := context.WithCancelCause(r.Context())
+	defer end(nil)
+	x := &exchange{gateway: g, request: r.WithContext(ctx), end: end, message: &message{}}
 	resp, err := x.run(w)
 	if err != nil {
 		g.fail(w, x, err)
 		return
 	}
 	defer resp.Body.Close()
-	relay(w, resp)
+	x.relay(w, resp)
 }
 
 // fail answers in place of the server. A message that is a JSON-RPC request gets a JSON-RPC error with status 200, as
@@ -90,9 +93,9 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 // explain makes err fit to send, with the id that joins it with the logs.
 func (g *Gateway) explain(x *exchange, err error) *localapi.Error {
 	id := localapi.RequestID(x.request.Context())
-	var said *localapi.Error
+	said := x.withdrawn()
 	switch {
-	case errors.As(err, &said):
+	case said != nil, errors.As(err, &said):
 	case x.request.Context().Err() != nil: // the app is closing; or the host hung up, and hears nothing of this
 		said = localapi.Errorf(localapi.ErrUnavailable, "Valet Key is closing").WithHint("start it again, then try again")
 	default:

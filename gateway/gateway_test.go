@@ -390,7 +390,7 @@ func TestOwnMistakes(t *testing.T) {
 
 // TestOnlyBehindTheDoor: without somebody who was named nothing is forwarded.
 func TestOnlyBehindTheDoor(t *testing.T) {
-	g := New(Config{Token: func(context.Context, *peer.Peer, localapi.TokenRequest) (*localapi.Token, error) {
+	g := New(Config{Token: func(context.Context, *peer.Peer, localapi.TokenRequest, func(error)) (*localapi.Token, error) {
 		t.Error("a token was asked for")
 		return nil, errUnused
 	}})
@@ -411,7 +411,7 @@ func TestTokenStaysWithItsResource(t *testing.T) {
 		"https://" + hostport(address): "audience", "http://localhost:1": "audience", "https://mcp.example.com/mcp": "audience", "": "audience", "%": "audience",
 	} {
 		sent = 0
-		r := newRig(t, Config{Token: func(context.Context, *peer.Peer, localapi.TokenRequest) (*localapi.Token, error) {
+		r := newRig(t, Config{Token: func(context.Context, *peer.Peer, localapi.TokenRequest, func(error)) (*localapi.Token, error) {
 			return &localapi.Token{AccessToken: secret.New(canary), Resource: resource}, nil
 		}})
 		resp, body := r.do("POST", at(address), call)

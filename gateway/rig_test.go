@@ -196,7 +196,7 @@ type tokens struct {
 	give  func(n int, req localapi.TokenRequest) (string, error) // nil: a new one each time
 }
 
-func (b *tokens) token(_ context.Context, _ *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error) {
+func (b *tokens) token(_ context.Context, _ *peer.Peer, req localapi.TokenRequest, _ func(error)) (*localapi.Token, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked = append(b.asked, req)

@@ -42,6 +42,7 @@ const (
 type site struct {
 	*rig
 	issuer   *demo.Issuer
+	head     *broker.Broker
 	resource string
 
 	mu       sync.Mutex
@@ -99,6 +100,7 @@ func newSite(t *testing.T, handler http.Handler) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(head.Close)
+	s.head = head
 	s.rig = newRig(t, Config{Token: head.Forward, HTTP: out.Stream})
 	return s
 }

@@ -254,12 +254,12 @@ func TestOneWaitsOthersDoNot(t *testing.T) {
 	answered, waits := make(chan struct{}), make(chan struct{})
 	var first atomic.Bool
 	asked := &tokens{}
-	r := newRig(t, Config{Token: func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error) {
+	r := newRig(t, Config{Token: func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest, withdrawn func(error)) (*localapi.Token, error) {
 		if first.CompareAndSwap(false, true) {
 			close(waits)
 			<-answered
 		}
-		return asked.token(ctx, from, req)
+		return asked.token(ctx, from, req, withdrawn)
 	}})
 	slow := make(chan string)
 	go func() {
@@ -295,13 +295,13 @@ func TestShutdownEndsStreams(t *testing.T) {
 	}))
 	waits := make(chan struct{})
 	asked := &tokens{}
-	r := newRig(t, Config{Token: func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Token, error) {
+	r := newRig(t, Config{Token: func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest, withdrawn func(error)) (*localapi.Token, error) {
 		if req.Resource == "https://mcp.example.com/mcp" {
 			close(waits)
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		return asked.token(ctx, from, req)
+		return asked.token(ctx, from, req, withdrawn)
 	}})
 	stream, err := r.open(t.Context(), "GET", address, "")
 	if err != nil {
