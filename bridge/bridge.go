@@ -119,10 +119,8 @@ func (r *relay) serve(in io.Reader) error {
 			case errors.Is(l.err, errTooLarge):
 				r.send(newError(nil, codeInvalid, "a message is larger than 16 MiB"))
 			case errors.Is(l.err, io.EOF):
-				if messages, err := parse(l.text); err == nil { // a last line without an end; or half of one
-					for _, m := range messages {
-						r.dispatch(m)
-					}
+				if _, err := oneLine(l.text); err == nil { // a last line without an end; or half of one
+					r.take(l.text)
 				}
 				return nil
 			default:
@@ -137,16 +135,16 @@ func (r *relay) take(text []byte) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return
 	}
-	messages, err := parse(text)
+	messages, batched, err := parse(text)
 	switch {
 	case errors.Is(err, errNotJSON):
 		r.send(newError(nil, codeParse, "a line is not JSON"))
 	case err != nil:
 		r.send(newError(nil, codeInvalid, "a line is not a JSON-RPC message"))
+	case batched:
+		r.takeBatch(messages)
 	default:
-		for _, m := range messages {
-			r.dispatch(m)
-		}
+		r.dispatch(messages[0], r.send)
 	}
 }
 

@@ -114,16 +114,25 @@ func (r *relay) pump(events *eventReader, e *end, got func(message) bool) (done 
 			return false, err
 		}
 		e.events++
-		messages, err := parse(data)
+		messages, _, err := parse(data)
 		if err != nil {
 			r.log.Warn("an event of the server was dropped", "err", err, "bytes", len(data))
 			continue
 		}
 		for _, m := range messages {
-			done = got(m) || done
+			done = r.use(m, got) || done
 		}
 	}
 	return true, nil
+}
+
+// use hands got a message of the server, unless it is none.
+func (r *relay) use(m message, got func(message) bool) (done bool) {
+	if m.isNothing() {
+		r.log.Warn("a message of the server was dropped", "err", errNotRPC, "bytes", len(m.raw))
+		return false
+	}
+	return got(m)
 }
 
 // whole hands got the messages of an answer that is not a stream. There may be none: 202 Accepted.
@@ -137,7 +146,7 @@ func (r *relay) whole(resp *http.Response, kind string, e *end, got func(message
 	case kind != typeJSON && kind != "":
 		return fmt.Errorf("%w: %.100s", errNotMCP, kind)
 	}
-	messages, err := parse(body)
+	messages, _, err := parse(body)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotMCP, err)
 	}
@@ -146,7 +155,7 @@ func (r *relay) whole(resp *http.Response, kind string, e *end, got func(message
 			e.fault = &m
 			continue
 		}
-		got(m)
+		r.use(m, got)
 	}
 	return nil
 }
@@ -157,7 +166,7 @@ func (r *relay) refused(resp *http.Response, e *end) error {
 	if err != nil {
 		body = nil
 	}
-	if messages, err := parse(body); err == nil && len(messages) == 1 && messages[0].code() != 0 {
+	if messages, _, err := parse(body); err == nil && len(messages) == 1 && messages[0].code() != 0 {
 		e.fault = &messages[0]
 		return nil
 	}

@@ -97,13 +97,13 @@ func TestParse(t *testing.T) {
 		`{"jsonrpc":"2.0","id":true,"method":"x"}`:               "not JSON-RPC",
 		`{"method":5,"id":1}`:                                    "nothing",
 		`[]`:                                                     "not JSON-RPC",
-		`[1]`:                                                    "not JSON-RPC",
-		`[{"method":"y"},[]]`:                                    "not JSON-RPC",
-		`"x"`:                                                    "not JSON-RPC",
-		`5`:                                                      "not JSON-RPC",
-		`x`:                                                      "not JSON",
+		`[1]`:                                                    "nothing",
+		`[{"method":"y"},[],{"id":{},"method":"x"}]`:             "notification nothing nothing",
+		`"x"`: "not JSON-RPC",
+		`5`:   "not JSON-RPC",
+		`x`:   "not JSON",
 	} {
-		messages, err := parse([]byte(in))
+		messages, _, err := parse([]byte(in))
 		var kinds []string
 		for _, m := range messages {
 			switch {

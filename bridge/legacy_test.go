@@ -543,7 +543,11 @@ func TestRefusals(t *testing.T) {
 			r.w.Header().Set("Content-Type", "application/json")
 			return endless(r.w, "          ")
 		}, fails("answered with a message larger than 16 MiB")},
-		"batch": {func(r request) string { return `[{"jsonrpc":"2.0","id":1,"result":{}}]` }, `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		"batch":                 {func(r request) string { return `[{"jsonrpc":"2.0","id":1,"result":{}}]` }, `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		"batch, partly rubbish": {func(r request) string { return `[5,{"id":{}},{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0"}]` }, `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		"batched event, partly rubbish": {func(r request) string {
+			return r.events(`data: [null,{"id":1},{"jsonrpc":"2.0","id":1,"result":{}}]`)
+		}, `{"jsonrpc":"2.0","id":1,"result":{}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := start(t, serve(c.serve))
@@ -606,7 +610,7 @@ func TestLinesOfHost(t *testing.T) {
 	go func() { io.WriteString(h.in, strings.Repeat("x", maxMessage+2)+"\n") }()
 	h.hear(`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"a message is larger than 16 MiB"}}`)
 	h.say(`[{"jsonrpc":"2.0","id":4,"method":"x"}]`)
-	h.hear(`{"jsonrpc":"2.0","id":4,"result":{}}`)
+	h.hear(`[{"jsonrpc":"2.0","id":4,"result":{}}]`)
 	h.say("{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"x\"}\r")
 	h.hear(`{"jsonrpc":"2.0","id":5,"result":{}}`)
 	io.WriteString(h.in, `{"jsonrpc":"2.0","id":6,"meth`)

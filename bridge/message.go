@@ -64,6 +64,8 @@ type message struct {
 func (m message) isRequest() bool  { return m.method != "" && m.id != nil }
 func (m message) isResponse() bool { return m.method == "" && (m.result != nil || m.fault != nil) }
 
+func (m message) isNothing() bool { return m.method == "" && !m.isResponse() }
+
 // key is what two ids have in common that are the same id.
 func (m message) key() string { return idKey(m.id) }
 
@@ -101,28 +103,28 @@ func (m message) withID(id []byte) message {
 	return m
 }
 
-// parse cuts up a message, or the messages of a batch (2025-03-26 had those).
-func parse(raw []byte) ([]message, error) {
-	raw, err := oneLine(raw)
+// parse cuts up a message, or the messages of a batch (2025-03-26 had those). What in a batch is no message comes as one
+// that is nothing.
+func parse(raw []byte) (messages []message, batched bool, err error) {
+	raw, err = oneLine(raw)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if raw[0] != '[' {
 		m, err := parseOne(raw)
-		return []message{m}, err
+		return []message{m}, false, err
 	}
-	var batch []message
 	for element := range elements(raw) {
 		m, err := parseOne(element)
 		if err != nil {
-			return nil, err
+			m = message{raw: element}
 		}
-		batch = append(batch, m)
+		messages = append(messages, m)
 	}
-	if batch == nil {
-		return nil, errNotRPC
+	if messages == nil {
+		return nil, true, errNotRPC
 	}
-	return batch, nil
+	return messages, true, nil
 }
 
 func parseOne(raw []byte) (message, error) {

@@ -58,9 +58,10 @@ type relay struct {
 // call is one request of the host.
 type call struct {
 	cancel  context.CancelFunc
-	release func() // nobody waits for the answer any more
-	direct  bool   // it was sent to a server of before 2026-07-28
-	dropped bool   // the host does not want the answer any more
+	reply   func(message) // gives the host its answer, or a message without content; the second time it does nothing
+	release func()        // nobody waits for the answer any more
+	direct  bool          // it was sent to a server of before 2026-07-28
+	dropped bool          // the host does not want the answer any more
 }
 
 func newRelay(ctx context.Context, stop context.CancelCauseFunc, cfg Config, server string, out io.Writer) *relay {
@@ -73,8 +74,11 @@ func newRelay(ctx context.Context, stop context.CancelCauseFunc, cfg Config, ser
 	}
 }
 
-// send writes a message to the host.
+// send writes a message to the host, if there is anything in it.
 func (r *relay) send(m message) {
+	if len(m.raw) == 0 {
+		return
+	}
 	r.out.Lock()
 	defer r.out.Unlock()
 	if r.gone {
@@ -93,11 +97,11 @@ func (r *relay) send(m message) {
 // ownID makes the id of a request of the bridge's own.
 func (r *relay) ownID() []byte { return quote("valetkey:" + strconv.FormatUint(r.ids.Add(1), 10)) }
 
-// dispatch takes one message of the host. It does not wait for the server.
-func (r *relay) dispatch(m message) {
+// dispatch takes one message of the host, and gives reply the answer to a request. It does not wait for the server.
+func (r *relay) dispatch(m message, reply func(message)) {
 	switch {
 	case m.isRequest():
-		r.request(m)
+		r.request(m, reply)
 	case m.method == noteCancelled:
 		r.cancelled(m)
 	case m.method != "":
@@ -105,14 +109,15 @@ func (r *relay) dispatch(m message) {
 	case m.isResponse():
 		r.respond(m)
 	default:
-		r.send(newError(m.id, codeInvalid, "a message is no request, no notification and no response"))
+		reply(newError(m.id, codeInvalid, "a message is no request, no notification and no response"))
 	}
 }
 
 // request has a request of the host answered.
-func (r *relay) request(m message) {
+func (r *relay) request(m message, reply func(message)) {
 	r.modern = m.version()
-	var c call
+	var once sync.Once
+	c := call{reply: func(m message) { once.Do(func() { reply(m) }) }}
 	var ctx context.Context
 	if m.method == methodListen { // it may last as long as the host does, and nobody waits for its answer
 		ctx, c.cancel = context.WithCancel(r.ctx)
@@ -135,10 +140,10 @@ func (r *relay) request(m message) {
 	}
 	switch {
 	case twice:
-		r.send(newError(m.id, codeInvalid, "a request with this id is in progress"))
+		c.reply(newError(m.id, codeInvalid, "a request with this id is in progress"))
 		return
 	case full:
-		r.send(newError(m.id, codeFailed, "too many requests are in progress at once"))
+		c.reply(newError(m.id, codeFailed, "too many requests are in progress at once"))
 		return
 	}
 	gate := r.gate
@@ -163,14 +168,15 @@ func (r *relay) settle(ctx context.Context, m message, c *call, answer message, 
 	r.mu.Unlock()
 	switch {
 	case dropped:
+		c.reply(message{})
 	case err == nil:
-		r.send(answer)
+		c.reply(answer)
 	default:
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		r.log.Warn("a request failed", "method", m.method, "err", r.sentence(err))
-		r.send(newError(m.id, codeFailed, r.sentence(err)))
+		c.reply(newError(m.id, codeFailed, r.sentence(err)))
 		if errors.Is(err, errLimit) && direct {
 			r.tellCancelled(newNotification(noteCancelled, object("requestId", m.id)))
 		}
@@ -269,6 +275,7 @@ func (r *relay) cancelled(m message) {
 	default:
 		c.cancel()
 	}
+	c.reply(message{})
 	c.release()
 }
 
