@@ -39,9 +39,12 @@ type exchange struct {
 	end     context.CancelCauseFunc // ends request's context
 	from    *peer.Peer
 	server  string // the one server this can reach, canonical
+	to      string // where the message goes: the server, or the place for messages that it named
 	client  *http.Client
 	message *message
 	token   *localapi.Token
+	old     bool   // the message goes to such a place
+	named   string // the id of the place for messages that this stream named; "" for none
 
 	connected atomic.Bool // there was a connection for the last sending, so it may have arrived
 }
@@ -101,11 +104,18 @@ func (x *exchange) prepare(w http.ResponseWriter) (err error) {
 	if x.from = localapi.Peer(r.Context()); x.from == nil {
 		return errors.New("the request did not come through the door")
 	}
-	if !slices.Contains(methods, r.Method) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		return localapi.Errorf(localapi.ErrBadRequest, "MCP knows no %s", untrusted.Text(r.Method, 20)).WithStatus(http.StatusMethodNotAllowed)
+	allowed := methods
+	if strings.HasPrefix(r.URL.EscapedPath(), endpointPath) {
+		allowed = []string{http.MethodPost}
+	}
+	if !slices.Contains(allowed, r.Method) {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return localapi.Errorf(localapi.ErrBadRequest, "MCP knows no %s here", untrusted.Text(r.Method, 20)).WithStatus(http.StatusMethodNotAllowed)
 	}
 	if x.message, err = readMessage(r); err != nil {
+		return err
+	}
+	if found, err := x.place(r.URL); found {
 		return err
 	}
 	named, err := localapi.MCPServer(r.URL)
@@ -115,6 +125,7 @@ func (x *exchange) prepare(w http.ResponseWriter) (err error) {
 	if x.server, err = discovery.Canonical(named); err != nil {
 		return localapi.Errorf(localapi.ErrBadRequest, "the path names no MCP server: %v", err).WithStatus(http.StatusNotFound)
 	}
+	x.to = x.server
 	return nil
 }
 
@@ -202,7 +213,7 @@ func insufficient(status int, challenges []string) (scopes []string, ok bool) {
 // send sends the message with the token. The server's word to send it elsewhere is taken once, and within the origin
 // only (BRG-30, RFC 9110 §15.4.8 and §15.4.9).
 func (x *exchange) send() (*http.Response, error) {
-	resp, err := x.sendProven(x.server)
+	resp, err := x.sendProven(x.to)
 	if err != nil {
 		return nil, err
 	}

@@ -39,8 +39,9 @@ type Config struct {
 
 // Gateway is the handler for paths under localapi.MCPPrefix. It works behind localapi.Serve only, which says who asks.
 type Gateway struct {
-	cfg    Config
-	budget budget
+	cfg       Config
+	budget    budget
+	endpoints endpoints
 }
 
 // New returns a Gateway.
@@ -48,7 +49,7 @@ func New(cfg Config) *Gateway {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Gateway{cfg: cfg, budget: budget{spent: map[string]time.Time{}}}
+	return &Gateway{cfg: cfg, budget: budget{spent: map[string]time.Time{}}, endpoints: endpoints{open: map[string]*endpoint{}}}
 }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -79,6 +80,7 @@ func (g *Gateway) fail(w http.ResponseWriter, x *exchange, err error) {
 		header.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
 	content, answered := x.message.failure(e)
+	answered = answered && !x.old // an old server's answers come in its stream, and hosts look at the status only
 	status := http.StatusOK
 	if !answered {
 		status = e.HTTPStatus()

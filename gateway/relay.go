@@ -26,15 +26,18 @@ func (x *exchange) relay(w http.ResponseWriter, resp *http.Response) {
 	}
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
+	body := x.body(resp)
+	defer func() { x.gateway.endpoints.drop(x.named) }()
 	var end tail
 	for {
-		n, err := resp.Body.Read(buffer[:])
+		n, err := body.Read(buffer[:])
 		switch {
 		case x.withdrawn() != nil: // what came since is not the host's any more
-			if !carriesEvents(resp) || !end.betweenEvents() || !x.lastEvent(w) {
-				panic(http.ErrAbortHandler)
+			if _, answered := x.message.failure(x.withdrawn()); answered && carriesEvents(resp) && end.betweenEvents() {
+				w.Write(x.lastEvent(x.withdrawn()))
+				return
 			}
-			return
+			panic(http.ErrAbortHandler)
 		case n > 0:
 			if _, lost := w.Write(buffer[:n]); lost != nil {
 				return // closing the answer tells the server
@@ -51,18 +54,11 @@ func (x *exchange) relay(w http.ResponseWriter, resp *http.Response) {
 	}
 }
 
-// lastEvent answers the requests of the message that a stream was to answer, with why it ends. It reports whether there
-// are any.
-func (x *exchange) lastEvent(w io.Writer) bool {
-	content, answered := x.message.failure(x.gateway.explain(x, nil))
-	if !answered {
-		return false
-	}
-	event, err := json.Marshal(content)
-	if err == nil {
-		_, err = fmt.Fprintf(w, "event: message\ndata: %s\n\n", event)
-	}
-	return err == nil
+// lastEvent is the event that says why a stream ends. It is the answer to the requests that the stream was to answer.
+func (x *exchange) lastEvent(err error) []byte {
+	content, _ := x.message.failure(x.gateway.explain(x, err))
+	data, _ := json.Marshal(content) // it always can be
+	return fmt.Appendf(nil, "event: message\ndata: %s\n\n", data)
 }
 
 // carriesEvents reports whether an answer is an event stream as it stands, without a length or an encoding.
