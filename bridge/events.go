@@ -30,17 +30,25 @@ func newEventReader(in io.Reader) *eventReader {
 	return &eventReader{retry: defaultRetry, in: bufio.NewReaderSize(in, buffered), max: maxMessage}
 }
 
-// next returns the data of the next event of type message; it is the caller's. Events without data (they carry an id to
-// resume at) and comments are passed over. An event or line that grows too large is errTooLarge, and ends the reading.
+// next returns the data of the next event of type message; it is the caller's.
 func (r *eventReader) next() ([]byte, error) {
-	var data []byte
+	for {
+		if kind, data, err := r.event(); err != nil || kind == "" || kind == "message" {
+			return data, err
+		}
+	}
+}
+
+// event returns the type and the data of the next event. Events without data (they carry an id to resume at) and comments
+// are passed over. An event or line that grows too large is errTooLarge, and ends the reading.
+func (r *eventReader) event() (kind string, data []byte, err error) {
 	var id string
-	var hasData, hasID, other bool
+	var hasData, hasID bool
 	for {
 		line, err := r.readLine()
 		ended := errors.Is(err, io.EOF)
 		if err != nil && !ended {
-			return nil, err
+			return "", nil, err
 		}
 		if len(line) == 0 {
 			// WHATWG drops an event without the empty line after it; some servers end their last one so.
@@ -48,12 +56,12 @@ func (r *eventReader) next() ([]byte, error) {
 				r.lastID = id
 			}
 			switch {
-			case hasData && !other && len(data) > 0:
-				return data, nil
+			case hasData && len(data) > 0:
+				return kind, data, nil
 			case ended:
-				return nil, io.EOF
+				return "", nil, io.EOF
 			}
-			data, hasData, hasID, other = nil, false, false, false
+			kind, data, hasData, hasID = "", nil, false, false
 			continue
 		}
 		field, value, _ := bytes.Cut(line, []byte(":"))
@@ -64,11 +72,11 @@ func (r *eventReader) next() ([]byte, error) {
 				data = append(data, '\n')
 			}
 			if len(data)+len(value) > r.max {
-				return nil, errTooLarge
+				return "", nil, errTooLarge
 			}
 			data, hasData = append(data, value...), true
 		case "event":
-			other = len(value) > 0 && string(value) != "message"
+			kind = string(value)
 		case "id":
 			if bytes.IndexByte(value, 0) < 0 {
 				id, hasID = string(value), true

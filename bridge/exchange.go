@@ -50,12 +50,12 @@ type end struct {
 // then; what the stream brings after that still goes to got, for a moment.
 //
 // Errors: *localapi.Error if the app is not there, *refusal, errTooLarge, errNotMCP, and those of the network.
-func (r *relay) exchange(ctx context.Context, method string, body []byte, h http.Header, got func(message) bool) (end, error) {
-	return r.open(ctx, method, body, h, func() {}, got)
+func (r *relay) exchange(ctx context.Context, method, url string, body []byte, h http.Header, got func(message) bool) (end, error) {
+	return r.open(ctx, method, url, body, h, func() {}, got)
 }
 
 // open is exchange that calls opened when the answer begins.
-func (r *relay) open(ctx context.Context, method string, body []byte, h http.Header, opened func(), got func(message) bool) (end, error) {
+func (r *relay) open(ctx context.Context, method, url string, body []byte, h http.Header, opened func(), got func(message) bool) (end, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	kept := false // the rest of the answer is being read
 	defer func() {
@@ -63,7 +63,7 @@ func (r *relay) open(ctx context.Context, method string, body []byte, h http.Hea
 			cancel()
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, method, r.cfg.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return end{}, err
 	}
@@ -79,8 +79,7 @@ func (r *relay) open(ctx context.Context, method string, body []byte, h http.Hea
 	}()
 	opened()
 	e := end{status: resp.StatusCode, app: resp.Header.Get(localapi.HeaderError) != "", session: resp.Header.Get(headerSession), retry: defaultRetry}
-	kind, _, _ := strings.Cut(resp.Header.Get(headerType), ";")
-	kind = strings.ToLower(strings.TrimSpace(kind))
+	kind := mediaType(resp)
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return e, r.refused(resp, &e)
@@ -100,6 +99,12 @@ func (r *relay) open(ctx context.Context, method string, body []byte, h http.Hea
 		return e, nil
 	}
 	return e, r.whole(resp, kind, &e, got)
+}
+
+// mediaType is what an answer says it is.
+func mediaType(resp *http.Response) string {
+	kind, _, _ := strings.Cut(resp.Header.Get(headerType), ";")
+	return strings.ToLower(strings.TrimSpace(kind))
 }
 
 // pump hands got what an event stream brings. It reports whether got had enough; if not, err says why there is no more,

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,10 +41,15 @@ func (r *relay) arrived(m message) {
 
 // askLegacy sends a request and returns the response. A session that the server has forgotten is begun anew, once.
 func (r *relay) askLegacy(ctx context.Context, m message) (message, error) {
-	s := r.current()
+	s, err := r.current(), error(nil)
+	if s.over() {
+		if s, err = r.renew(ctx, s); err != nil {
+			return message{}, err
+		}
+	}
 	answer, e, err := r.tryLegacy(ctx, m, s)
 	switch {
-	case gone(e, s) && answer.code() != codeNoMethod:
+	case gone(e, s, err) && answer.code() != codeNoMethod:
 		if s, err = r.renew(ctx, s); err != nil {
 			return message{}, err
 		}
@@ -99,8 +105,10 @@ func (r *relay) reconsider(ctx context.Context, s *session) *translator {
 
 // gone reports whether the server said that the session is over: by 404 (2025-11-25, Session Management), or as servers
 // do that are made after the TypeScript SDK's examples, by 400 and an error about a session, which names no request.
-func gone(e end, s *session) bool {
+func gone(e end, s *session, err error) bool {
 	switch {
+	case s.old:
+		return goneOld(e, err)
 	case e.app || s.id == "":
 		return false
 	case e.status == http.StatusBadRequest && e.fault != nil && e.fault.id == nil:
@@ -126,7 +134,10 @@ func (r *relay) tryLegacy(ctx context.Context, m message, s *session) (message, 
 		r.arrived(m)
 		return len(waiting) > 0
 	}
-	e, err := r.exchange(ctx, http.MethodPost, m.raw, s.headers(postHeaders()), got)
+	e, err := r.exchange(ctx, http.MethodPost, s.url, m.raw, s.headers(postHeaders()), got)
+	if s.old && errors.Is(err, errNotMCP) { // 202, with words that nobody asked for
+		err = nil
+	}
 	first := e
 	switch {
 	case e.fault != nil:
@@ -160,10 +171,12 @@ func (r *relay) resume(ctx context.Context, s *session, e end, got func(message)
 		if err := pause(ctx, s, delay(e.retry, fruitless), nil); err != nil {
 			return err
 		}
-		next, err := r.exchange(ctx, http.MethodGet, nil, streamHeaders(s, e.lastID), got)
+		next, err := r.exchange(ctx, http.MethodGet, s.url, nil, streamHeaders(s, e.lastID), got)
 		switch {
 		case done():
 			return nil
+		case next.app && next.fault != nil && next.status < 500: // the person took it back, say
+			return &refusal{next.status, fmt.Sprintf("%s, so the rest of the answer cannot be had: %s", plain([]byte(text(next.fault.fault, "data", "message"))), afterword), true}
 		case next.status >= 400 && next.status < 500:
 			return errBroken
 		case err != nil && ctx.Err() != nil:
@@ -196,7 +209,7 @@ func (r *relay) keepListening(s *session, opened func()) {
 	lastID, fruitless := "", 0
 	for {
 		begun := time.Now()
-		e, err := r.open(s.ctx, http.MethodGet, nil, streamHeaders(s, lastID), opened, func(m message) bool {
+		e, err := r.open(s.ctx, http.MethodGet, s.url, nil, streamHeaders(s, lastID), opened, func(m message) bool {
 			r.arrived(m)
 			return false
 		})

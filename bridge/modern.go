@@ -28,7 +28,7 @@ func (r *relay) tryModern(ctx context.Context, m message, version string, note f
 	h := postHeaders()
 	modernHeaders(h, m, version, r.paramHeaders(m))
 	var answer message
-	e, err := r.exchange(ctx, http.MethodPost, m.raw, h, func(got message) bool {
+	e, err := r.exchange(ctx, http.MethodPost, r.cfg.URL, m.raw, h, func(got message) bool {
 		switch {
 		case answer.raw != nil:
 		case got.isResponse() && got.key() == m.key():

@@ -69,7 +69,7 @@ func newRelay(ctx context.Context, stop context.CancelCauseFunc, cfg Config, ser
 	close(open)
 	return &relay{
 		cfg: cfg, server: server, log: cfg.Log, ctx: ctx, stop: stop, w: out, notes: make(chan struct{}, maxNotes), gate: open, lane: open,
-		calls: map[string]*call{}, pending: map[string]chan message{}, session: newSession(ctx, "", ""), again: map[string]message{},
+		calls: map[string]*call{}, pending: map[string]chan message{}, session: newSession(ctx, cfg.URL), again: map[string]message{},
 		tools: map[string][]paramHeader{}, renewing: make(chan struct{}, 1),
 	}
 }
@@ -235,11 +235,10 @@ func (r *relay) initialize(ctx context.Context, m message) (message, error) {
 	r.hello, r.greeting, r.translator = m, message{}, nil
 	clear(r.again)
 	r.mu.Unlock()
-	answer, e, err := r.tryLegacy(ctx, m, newSession(ctx, "", ""))
+	_, answer, e, err := r.begin(ctx, m, false)
 	var no *refusal
 	switch {
 	case err == nil && answer.result != nil:
-		r.begin(answer, e)
 		return answer, nil
 	case errors.As(err, &no) && judges(no.status) && !no.app, err == nil && !e.app && (judges(e.status) || e.status/100 == 2):
 	default:
@@ -247,6 +246,9 @@ func (r *relay) initialize(ctx context.Context, m message) (message, error) {
 	}
 	t, translated, failed := r.introduce(ctx, m)
 	if failed != nil {
+		if _, old, oldErr := r.beginOld(ctx, m, e, answer); !errors.Is(oldErr, errNotOld) {
+			return old, oldErr
+		}
 		return answer, err // the server's own words about initialize
 	}
 	r.mu.Lock()
@@ -281,7 +283,7 @@ func (r *relay) cancelled(m message) {
 
 // tellCancelled passes a cancellation on to a server of before 2026-07-28.
 func (r *relay) tellCancelled(m message) {
-	r.note(func(ctx context.Context) { r.deliver(ctx, m, r.current().headers(postHeaders())) })
+	r.note(func(ctx context.Context) { r.deliverTo(ctx, r.current(), m) })
 }
 
 // notify passes a notification of the host on, after those before it.
@@ -306,7 +308,7 @@ func (r *relay) notify(m message) {
 		case modern != "":
 			h := postHeaders()
 			modernHeaders(h, m, modern, nil)
-			r.deliver(ctx, m, h)
+			r.deliver(ctx, r.cfg.URL, m, h)
 		case t == nil:
 			s := r.current()
 			if m.method == noteInitialized {
@@ -314,7 +316,7 @@ func (r *relay) notify(m message) {
 				r.greeting = m
 				r.mu.Unlock()
 			}
-			if r.deliver(ctx, m, s.headers(postHeaders())) && m.method == noteInitialized {
+			if r.deliverTo(ctx, s, m) && m.method == noteInitialized && !s.old {
 				r.hearken(ctx, s)
 			}
 		case m.method == noteInitialized:
@@ -347,7 +349,7 @@ func (r *relay) respond(m message) {
 		case t != nil:
 			t.answered(m)
 		case modern == "":
-			r.deliver(ctx, m, r.current().headers(postHeaders()))
+			r.deliverTo(ctx, r.current(), m)
 		}
 	})
 }
@@ -368,12 +370,20 @@ func (r *relay) note(f func(context.Context)) {
 	})
 }
 
+// deliverTo is deliver for a server of before 2026-07-28.
+func (r *relay) deliverTo(ctx context.Context, s *session, m message) bool {
+	return r.deliver(ctx, s.url, m, s.headers(postHeaders()))
+}
+
 // deliver sends a message that has no answer, and reports whether the server took it.
-func (r *relay) deliver(ctx context.Context, m message, h http.Header) bool {
-	e, err := r.exchange(ctx, http.MethodPost, m.raw, h, func(m message) bool {
+func (r *relay) deliver(ctx context.Context, url string, m message, h http.Header) bool {
+	e, err := r.exchange(ctx, http.MethodPost, url, m.raw, h, func(m message) bool {
 		r.arrived(m)
 		return true
 	})
+	if errors.Is(err, errNotMCP) { // taken, with words that nobody asked for
+		err = nil
+	}
 	if err == nil && e.fault != nil {
 		err = &refusal{e.status, plain([]byte(text(e.fault.fault, "message"))), e.app}
 	}

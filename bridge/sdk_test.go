@@ -98,6 +98,7 @@ func realServers() map[string]http.Handler {
 	return map[string]http.Handler{
 		"sessions":           handler(nil),
 		"sessions, resuming": handler(&mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)}),
+		"HTTP with SSE":      mcp.NewSSEHandler(func(*http.Request) *mcp.Server { return realServer() }, nil),
 		"sessions, JSON":     handler(&mcp.StreamableHTTPOptions{JSONResponse: true}),
 		"2026-07-28, polite": newest,
 		"2026-07-28": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
