@@ -463,6 +463,24 @@ func TestStepUp(t *testing.T) {
 	})
 }
 
+// TestStepUpToNothing: a server that wants more and does not say what gets no refresh and no sign-in for it.
+func TestStepUpToNothing(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		token := h.mustToken(host("claude"), "read")
+		for range 3 {
+			again, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{
+				Resource: serverURL, Refused: token.AccessToken.SHA256(), Challenges: []string{`Bearer error="insufficient_scope"`},
+			})
+			if err != nil || !again.AccessToken.Equal(token.AccessToken) {
+				t.Fatalf("another token, or none: %v", err)
+			}
+		}
+		if h.refreshes() != 0 || h.browsers != 1 {
+			t.Errorf("%d refreshes, %d browsers", h.refreshes(), h.browsers)
+		}
+	})
+}
+
 func TestRefusedToken(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		refuse := func(token *localapi.Token) *localapi.Token {

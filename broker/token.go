@@ -164,10 +164,15 @@ func newWant(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*
 	if req.Client != nil {
 		w.clientName = untrusted.Text(strings.TrimSpace(req.Client.Name+" "+req.Client.Version), 60)
 	}
+	tooNarrow := false
 	for _, c := range w.challenges {
 		if c.Code() == "insufficient_scope" { // RFC 6750 §3.1; the only challenge that asks for a step-up
+			tooNarrow = true
 			w.demanded = scopeSet(w.demanded, c.Scopes())
 		}
+	}
+	if tooNarrow && len(w.demanded) == 0 {
+		w.refused = "" // the token is good, and no renewal or sign-in brings scopes that nobody names (STP-9)
 	}
 	return w, nil
 }
