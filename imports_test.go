@@ -28,7 +28,7 @@ var floors = map[string]struct {
 }{
 	".":                    {[]string{"app", "assets", "broker", "discovery", "face", "gateway", "keystore", "localapi", "oauthflow", "outbound", "peer", "terminal", "tray"}, "a program wires everything"},
 	"cmd/vk":               {[]string{"bridge", "hosts", "internal/secret", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
-	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi"}, "a host, an issuer and a server know nothing of the inside"},
+	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
 	"app":                  {[]string{"assets", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},
 	"terminal":             {[]string{"face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
@@ -41,6 +41,7 @@ var floors = map[string]struct {
 	"discovery":            {[]string{"internal/untrusted", "outbound"}, "it must tell what the guard refused from what the network lost"},
 	"outbound":             {[]string{"internal/untrusted"}, "the ground"},
 	"localapi":             {[]string{"internal/secret", "peer"}, "the door names who knocks"},
+	"localapi/mcpauth":     {[]string{"internal/secret", "localapi"}, "a host's side of the socket: it knows what the app answers and nothing of how"},
 	"keystore":             {nil, "the ground"},
 	"peer":                 {[]string{"internal/untrusted"}, "the ground"},
 	"assets":               {nil, "the ground"},
@@ -67,6 +68,9 @@ var confined = map[string][]string{
 var unreachable = map[string][]string{
 	"cmd/vk": {"C", "fyne.io", "github.com/zalando/go-keyring", module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/outbound"},
 	"app":    {module + "/broker", module + "/keystore", module + "/oauthflow"},
+	// The SDK's interface is met without the SDK, and x/oauth2 is not for vk to carry.
+	"localapi":         {"golang.org/x/oauth2", "github.com/modelcontextprotocol"},
+	"localapi/mcpauth": {"github.com/modelcontextprotocol", module + "/discovery", module + "/outbound"},
 }
 
 // environs are the packages that may read the environment: programs, and localapi for the socket's address.
@@ -74,18 +78,18 @@ var environs = []string{".", "cmd/vk", "internal/demo/vkdemo", "localapi", "e2e"
 
 // revealers are the files that may open a secret.Text, and for whom.
 var revealers = map[string]string{
-	"broker/record.go":             "the keychain",
-	"cmd/vk/verbs.go":              "the host that ran vk",
-	"cmd/vk/headers.go":            "the host that ran vk",
-	"face/conn.go":                 "the resident process, which a window hands a client secret",
-	"gateway/exchange.go":          "the server the token is for",
-	"internal/secret":              "itself",
-	"internal/demo/vkdemo/host.go": "the server the token is for",
-	"localapi/wire.go":             "the host that asked",
-	"oauthflow/tokens.go":          "the issuer",
-	"oauthflow/unattended.go":      "the issuer",
-	"dpop/dpop.go":                 "the keychain, and whoever checks the proof",
-	"oauthflow/callback.go":        "the issuer",
+	"broker/record.go":            "the keychain",
+	"cmd/vk/verbs.go":             "the host that ran vk",
+	"cmd/vk/headers.go":           "the host that ran vk",
+	"face/conn.go":                "the resident process, which a window hands a client secret",
+	"gateway/exchange.go":         "the server the token is for",
+	"internal/secret":             "itself",
+	"localapi/mcpauth/mcpauth.go": "the host that asked",
+	"localapi/wire.go":            "the host that asked",
+	"oauthflow/tokens.go":         "the issuer",
+	"oauthflow/unattended.go":     "the issuer",
+	"dpop/dpop.go":                "the keychain, and whoever checks the proof",
+	"oauthflow/callback.go":       "the issuer",
 }
 
 type pkg struct {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/localapi/mcpauth"
 )
 
 // patience is how long the host waits for the person, who may have to sign in.
@@ -40,8 +41,11 @@ func host(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	key := &valet{client: localapi.NewClient(addr), server: *server, out: stdout}
-	defer key.client.Close()
+	client := localapi.NewClient(addr)
+	defer client.Close()
+	key := &valet{out: stdout, Handler: mcpauth.New(client, localapi.TokenRequest{
+		Resource: *server, Reason: "list your notes", Client: &localapi.ClientInfo{Name: "vkdemo", Version: "1.0.0"},
+	})}
 
 	fmt.Fprintf(stdout, "The demo host connects to %s.\n", *server)
 	// A client of its own: calls wait for the person, so no timeout but the context's.
@@ -71,48 +75,41 @@ func host(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// valet gets tokens from Valet Key when the server asks for one; the SDK calls it as its OAuth handler.
+// valet is mcpauth's handler, and tells what happens.
 type valet struct {
-	client *localapi.Client
-	server string
-	out    io.Writer
+	*mcpauth.Handler
+	out io.Writer
 
-	token *localapi.Token
-	err   error // why the last request for a token failed
+	told string // the token that was told of
+	err  error  // why the last request for a token failed
 }
 
-// TokenSource hands the SDK the token that is there, if any.
-func (v *valet) TokenSource(context.Context) (oauth2.TokenSource, error) {
-	if v.token == nil {
-		return nil, nil // the SDK's way to say: send none
+// TokenSource tells of a token that was not there before.
+func (v *valet) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
+	source, err := v.Handler.TokenSource(ctx)
+	if source == nil || err != nil {
+		return source, err
 	}
-	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: v.token.AccessToken.Reveal(), TokenType: v.token.TokenType}), nil
-}
-
-// Authorize passes a 401's or 403's challenge on to Valet Key.
-func (v *valet) Authorize(ctx context.Context, _ *http.Request, resp *http.Response) error {
-	resp.Body.Close()
-	if v.err != nil {
-		return v.err // the SDK tries an older protocol next; the person has answered already
+	token, err := source.Token()
+	if err != nil || token.AccessToken == v.told {
+		return source, err
 	}
-	req := localapi.TokenRequest{
-		Resource: v.server, Challenges: resp.Header.Values("WWW-Authenticate"), Reason: "list your notes",
-		Client: &localapi.ClientInfo{Name: "vkdemo", Version: "1.0.0"},
-	}
-	if v.token != nil && resp.StatusCode == http.StatusUnauthorized {
-		req.Refused = v.token.AccessToken.SHA256()
-	}
-	fmt.Fprintln(v.out, "The server wants a token. The host asks Valet Key, and Valet Key asks you.")
-	v.token, v.err = v.client.Token(ctx, req)
-	if v.err != nil {
-		return v.err
-	}
+	v.told = token.AccessToken
 	until := "the server refuses it"
-	if !v.token.ExpiresAt.IsZero() {
-		until = v.token.ExpiresAt.Local().Format("15:04:05")
+	if !token.Expiry.IsZero() {
+		until = token.Expiry.Local().Format("15:04:05")
 	}
-	fmt.Fprintf(v.out, "Valet Key gave a token: account %s, scope %s, good until %s.\n", v.token.Account, v.token.Scope, until)
-	return nil
+	fmt.Fprintf(v.out, "Valet Key gave a token: account %s, scope %s, good until %s.\n", token.Extra("account"), token.Extra("scope"), until)
+	return source, nil
+}
+
+// Authorize tells that the server wants a token, or another one.
+func (v *valet) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
+	if v.err == nil { // else the SDK tries an older protocol, after the person has answered
+		fmt.Fprintln(v.out, "The server wants a token. The host asks Valet Key, and Valet Key asks you.")
+	}
+	v.err = v.Handler.Authorize(ctx, req, resp)
+	return v.err
 }
 
 // cause prefers what Valet Key said over what the SDK made of it.

@@ -90,6 +90,9 @@ func (g *grantor) Token(ctx context.Context, _ *peer.Peer, req localapi.TokenReq
 	if g.refusal != nil {
 		return nil, g.refusal
 	}
+	if req.Interaction == localapi.InteractionNone {
+		return nil, localapi.Errorf(localapi.ErrSignInRequired, "nobody was asked")
+	}
 	scope := "notes:read"
 	if strings.Contains(strings.Join(req.Challenges, ","), "notes:write") {
 		scope += " notes:write"
@@ -99,6 +102,16 @@ func (g *grantor) Token(ctx context.Context, _ *peer.Peer, req localapi.TokenReq
 		return nil, err
 	}
 	return &localapi.Token{AccessToken: secret.New(token), TokenType: "Bearer", Scope: scope, Resource: req.Resource, Issuer: g.issuer, Account: "carol"}, nil
+}
+
+// loud are the requests that may ask the person.
+func (g *grantor) loud() (asked []localapi.TokenRequest) {
+	for _, req := range g.requests {
+		if req.Interaction != localapi.InteractionNone {
+			asked = append(asked, req)
+		}
+	}
+	return asked
 }
 
 // signIn walks the code flow by hand, with vkdemo's own browser.
@@ -208,9 +221,9 @@ func TestHost(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, &out)
 		}
 	}
-	if len(backend.requests) != 1 || backend.requests[0].Resource != server || backend.requests[0].Refused != "" ||
-		!strings.Contains(strings.Join(backend.requests[0].Challenges, ""), `scope="notes:read"`) {
-		t.Errorf("requests %+v", backend.requests)
+	asked := backend.loud()
+	if len(asked) != 1 || asked[0].Resource != server || asked[0].Refused != "" || !strings.Contains(strings.Join(asked[0].Challenges, ""), `scope="notes:read"`) {
+		t.Errorf("requests %+v", asked)
 	}
 
 	// A tool that needs more: the 403's challenge goes to Valet Key, and the host carries on.
@@ -219,8 +232,8 @@ func TestHost(t *testing.T) {
 	if err := run(t.Context(), []string{"host", "--server", server, "--add", "Buy string"}, &out, io.Discard); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if !strings.Contains(out.String(), "add_note answers: Noted.") || !strings.Contains(out.String(), "Buy string") || len(backend.requests) != 2 {
-		t.Errorf("%d requests\n%s", len(backend.requests), &out)
+	if !strings.Contains(out.String(), "add_note answers: Noted.") || !strings.Contains(out.String(), "Buy string") || len(backend.loud()) != 2 {
+		t.Errorf("requests %+v\n%s", backend.loud(), &out)
 	}
 }
 
@@ -232,8 +245,8 @@ func TestHostIsToldNo(t *testing.T) {
 	if localapi.ExitCode(err) != 3 || !strings.Contains(err.Error(), "the person said no") {
 		t.Errorf("got %v", err)
 	}
-	if len(backend.requests) != 1 {
-		t.Errorf("the host asked %d times after a No", len(backend.requests))
+	if len(backend.loud()) != 1 {
+		t.Errorf("the host asked %d times after a No", len(backend.loud()))
 	}
 }
 
