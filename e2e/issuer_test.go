@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -47,11 +46,7 @@ type event struct {
 // newIssuer starts an issuer; its arguments are those of peers/issuer.mjs.
 func (d *desktop) newIssuer(args ...string) *issuer {
 	d.t.Helper()
-	node, err := filepath.Glob("peers/node_modules/node-linux-*/bin/node")
-	if err != nil || len(node) != 1 {
-		d.t.Fatalf("the packages in e2e/peers are not installed (found %v); make test installs them", node)
-	}
-	cmd := d.command(node[0], append([]string{"peers/issuer.mjs"}, args...)...)
+	cmd := d.command(node(d.t), append([]string{"peers/issuer.mjs"}, args...)...)
 	if _, err := cmd.StdinPipe(); err != nil { // open as long as the issuer is to run
 		d.t.Fatal(err)
 	}

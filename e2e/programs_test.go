@@ -22,3 +22,17 @@ func program(t testing.TB, name string) string {
 	}
 	return path
 }
+
+// node is the Node that make test installs.
+func node(t testing.TB) string {
+	t.Helper()
+	found, err := filepath.Glob("peers/node_modules/node-linux-*/bin/node")
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the packages in e2e/peers are not installed (found %v); make test installs them", found)
+	}
+	path, err := filepath.Abs(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -84,22 +84,57 @@ func TestDocExamples(t *testing.T) {
 	}
 }
 
+// interpreter is how programs in a language are run, or nil where that cannot be done: TypeScript as it is needs Node
+// 22.18, which make test installs beside the end-to-end tests.
+func interpreter(language string) []string {
+	switch language {
+	case "sh", "python":
+		needed := map[string]string{"sh": "curl", "python": "python3"}[language]
+		if _, err := exec.LookPath(needed); err == nil {
+			return []string{map[string]string{"sh": "sh", "python": "python3"}[language]}
+		}
+	case "ts":
+		nodes, _ := filepath.Glob("../e2e/peers/node_modules/node-linux-*/bin/node")
+		for _, node := range append(nodes, "node") {
+			out, err := exec.Command(node, "-p", "process.features.typescript").Output()
+			if err == nil && strings.TrimSpace(string(out)) == "strip" {
+				return []string{node, "--no-warnings"}
+			}
+		}
+	}
+	return nil
+}
+
+// inLanguage runs a program beside the client of its language, with env.
+func inLanguage(t *testing.T, language, program string, env ...string) (string, error) {
+	t.Helper()
+	run := interpreter(language)
+	if run == nil {
+		t.Skipf("nothing here runs %s", language)
+	}
+	dir := t.TempDir()
+	for _, client := range []string{"valetkey.py", "valetkey.ts"} {
+		content, err := os.ReadFile("../docs/clients/" + client)
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, client), content, 0o600))
+	}
+	file := filepath.Join(dir, "program."+language)
+	must(t, os.WriteFile(file, []byte(program), 0o600))
+	cmd := exec.CommandContext(t.Context(), run[0], append(run[1:], file)...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // TestDocPrograms runs the programs against a server, once for a token and once for an error.
 func TestDocPrograms(t *testing.T) {
-	for language, interpreter := range map[string][]string{"sh": {"sh"}, "python": {"python3"}, "js": {"node"}} {
+	for _, language := range []string{"sh", "python", "ts"} {
 		programs := fenced(contract(t), language)
 		if len(programs) != 1 {
 			t.Errorf("%d programs in %s", len(programs), language)
 			continue
 		}
 		t.Run(language, func(t *testing.T) {
-			needed := interpreter[0]
-			if language == "sh" {
-				needed = "curl"
-			}
-			if _, err := exec.LookPath(needed); err != nil {
-				t.Skip(err)
-			}
 			errs := make(chan error, 1) // of the next call
 			addr := start(t, ServerConfig{Backend: &fake{token: func(_ context.Context, _ *peer.Peer, r TokenRequest) (*Token, error) {
 				if r.Resource != "https://mcp.example.com/mcp" {
@@ -107,19 +142,13 @@ func TestDocPrograms(t *testing.T) {
 				}
 				return &Token{AccessToken: secret.New("tok.en")}, <-errs
 			}}}, doorBounds)
-			file := filepath.Join(t.TempDir(), "program")
-			must(t, os.WriteFile(file, []byte(programs[0]), 0o600))
-			run := func(err error) (string, error) {
-				errs <- err
-				cmd := exec.CommandContext(t.Context(), interpreter[0], append(interpreter[1:], file)...)
-				cmd.Env = append(os.Environ(), "VK_SOCK="+addr)
-				out, err := cmd.CombinedOutput()
-				return string(out), err
-			}
-			if out, err := run(nil); err != nil || !strings.Contains(out, "tok.en") {
+			errs <- nil
+			if out, err := inLanguage(t, language, programs[0], "VK_SOCK="+addr); err != nil || !strings.Contains(out, "tok.en") {
 				t.Errorf("%v: %s", err, out)
 			}
-			if out, err := run(Errorf(ErrLocked, "the keychain is locked")); err == nil || !strings.Contains(out, "the keychain is locked") {
+			errs <- Errorf(ErrLocked, "the keychain is locked").WithHint("unlock it")
+			out, err := inLanguage(t, language, programs[0], "VK_SOCK="+addr)
+			if err == nil || !strings.Contains(out, "the keychain is locked") || !strings.Contains(out, "unlock it") {
 				t.Errorf("an error ends the program with %v: %s", err, out)
 			}
 		})
