@@ -66,7 +66,7 @@ e2e: build headless bin/vkdemo
 	go test -tags e2e -count=1 -timeout 20m ./e2e
 
 bench: build headless bin/vkdemo
-	@scripts/deps test
+	@scripts/deps bench
 	go run ./e2e/bench
 
 cleanroom:

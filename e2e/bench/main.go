@@ -2,7 +2,7 @@
 // the floor take turns within one run, so that what else the machine does falls on both alike; what is shown are medians.
 //
 // `make bench` builds the programs it needs and runs it. It fails when something does not work, never because of a figure.
-// The names of parts as arguments (socket, process, crowd, rest) measure those alone.
+// The names of parts as arguments (socket, process, crowd, bridge, stream, rest) measure those alone.
 package main
 
 import (
@@ -25,8 +25,11 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	do := func(ctx context.Context) error { return bench(ctx, os.Args[1:]) }
-	if len(os.Args) == 2 && os.Args[1] == roleHost {
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == roleHost:
 		do = hostRole
+	case len(os.Args) == 2 && os.Args[1] == roleServer:
+		do = serverRole
 	}
 	if err := do(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -45,6 +48,8 @@ var parts = []part{
 	{"socket", "the socket", (*world).socketFigures},
 	{"process", "vk as a whole process", (*world).processFigures},
 	{"crowd", "many askers at expiry", (*world).crowdFigures},
+	{"bridge", "vk bridge", (*world).bridgeFigures},
+	{"stream", "a stream through the gateway", (*world).streamFigures},
 	{"rest", "the resident process at rest, which takes its time", (*world).restFigures},
 }
 

@@ -60,14 +60,14 @@ func (w *world) startRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	socket, err := w.startApp(ctx, env, "valetkey", "--policy", policy)
+	socket, _, err := w.startApp(ctx, env, "valetkey", "--policy", policy)
 	if err != nil {
 		return err
 	}
 	if w.rest.ours, err = host.next(ctx); err != nil {
 		return w.withLog("valetkey", err)
 	}
-	resource, err := w.serve(0)
+	resource, err := w.serve(0, nil)
 	if err != nil {
 		return err
 	}

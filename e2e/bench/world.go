@@ -29,7 +29,10 @@ type world struct {
 	closers   []func() error
 
 	socket, echo string    // where valetkey and the floor beside it listen
+	app          int       // valetkey's process
 	resource     string    // a server whose token lives long
+	streams      string    // a server that streams
+	remote       string    // a server in a process of its own
 	brief        []string  // servers whose tokens live for briefTTL
 	expired      time.Time // when the tokens of those have run out
 	rest         rest
@@ -76,7 +79,7 @@ func (w *world) close() (err error) {
 
 // build makes the floors and the host.
 func (w *world) build(ctx context.Context) error {
-	for _, b := range []struct{ name, cgo, tags string }{{"echo", "0", ""}, {"ask", "0", ""}, {"tray/plain", "0", ""}, {"tray/linked", "1", "gles,migrated_fynedo"}} {
+	for _, b := range []struct{ name, cgo, tags string }{{"echo", "0", ""}, {"ask", "0", ""}, {"pipe", "0", ""}, {"tray/plain", "0", ""}, {"tray/linked", "1", "gles,migrated_fynedo"}} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", b.tags, "-o", w.path(b.name), "./e2e/bench/testdata/"+b.name)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -95,17 +98,20 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 // startSocket starts issuers, servers, valetkey and the floor beside it, and has somebody sign in to all servers.
 func (w *world) startSocket(ctx context.Context) (err error) {
-	if w.resource, err = w.serve(0); err != nil {
+	if w.resource, err = w.serve(0, nil); err != nil {
+		return err
+	}
+	if w.streams, err = w.serve(0, streamer); err != nil {
 		return err
 	}
 	for range crowds {
-		resource, err := w.serve(briefTTL)
+		resource, err := w.serve(briefTTL, nil)
 		if err != nil {
 			return err
 		}
 		w.brief = append(w.brief, resource)
 	}
-	if w.socket, err = w.startApp(ctx, os.Environ(), "valetkey-headless", "--headless"); err != nil {
+	if w.socket, w.app, err = w.startApp(ctx, os.Environ(), "valetkey-headless", "--headless"); err != nil {
 		return err
 	}
 	for _, resource := range append(w.brief, w.resource) {
@@ -118,7 +124,8 @@ func (w *world) startSocket(ctx context.Context) (err error) {
 }
 
 // serve runs an issuer and a server that trusts it, and returns the server's resource; ttl 0 is the issuer's own choice.
-func (w *world) serve(ttl time.Duration) (resource string, err error) {
+// What around makes of the server is what answers; nil leaves it as it is.
+func (w *world) serve(ttl time.Duration, around func(http.Handler) http.Handler) (resource string, err error) {
 	at := [2]net.Listener{}
 	for i := range at {
 		if at[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -144,7 +151,10 @@ func (w *world) serve(ttl time.Duration) (resource string, err error) {
 		}
 		issuer.ServeHTTP(rw, r)
 	}))
-	go http.Serve(at[1], server)
+	if around == nil {
+		around = func(h http.Handler) http.Handler { return h }
+	}
+	go http.Serve(at[1], around(server))
 	return resource, nil
 }
 
@@ -152,24 +162,24 @@ func (w *world) serve(ttl time.Duration) (resource string, err error) {
 const allowAll = "a\na\na\na\na\na\na\na\na\na\n"
 
 // startApp starts a build of valetkey and waits for its socket.
-func (w *world) startApp(ctx context.Context, env []string, program string, args ...string) (socket string, err error) {
+func (w *world) startApp(ctx context.Context, env []string, program string, args ...string) (socket string, pid int, err error) {
 	dir := w.path("of-" + program)
 	bin, err := filepath.Abs("bin")
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	socket = filepath.Join(dir, "run", "agent.sock")
 	cmd := exec.Command(filepath.Join(bin, program), append(args, "--keystore", "memory",
 		"--state-dir", filepath.Join(dir, "state"), "--browser", filepath.Join(bin, "vkdemo")+" browser --yes")...)
 	cmd.Env, cmd.Stdin = append(env, "VK_SOCK="+socket), strings.NewReader(allowAll)
 	if err := w.start(program, cmd); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	client := localapi.NewClient(socket)
 	defer client.Close()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if _, err = client.Status(ctx); err == nil || time.Now().After(deadline) || ctx.Err() != nil {
-			return socket, w.withLog(program, err)
+			return socket, cmd.Process.Pid, w.withLog(program, err)
 		}
 	}
 }
