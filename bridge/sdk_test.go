@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +35,10 @@ func realServer(versions ...string) *mcp.Server {
 		SupportedProtocolVersions: versions, Instructions: "Be kind.", SubscribeHandler: func(context.Context, *mcp.SubscribeRequest) error { return nil },
 		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
 	})
+	var release chan struct{}
+	if c := letGo.Load(); c != nil {
+		release = *c
+	}
 	said := func(text string) *mcp.CallToolResult {
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: text}}}
 	}
@@ -61,8 +67,13 @@ func realServer(versions ...string) *mcp.Server {
 	})
 	s.AddTool(&mcp.Tool{Name: "slow", InputSchema: json.RawMessage(`{"type":"object"}`)}, func(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: r.Params.GetProgressToken()})
-		<-ctx.Done()
-		ended.Do(ctx)
+		select {
+		case <-ctx.Done():
+			if release == nil {
+				ended.Do(ctx)
+			}
+		case <-release:
+		}
 		return nil, ctx.Err()
 	})
 	s.AddTool(&mcp.Tool{Name: "grow", InputSchema: json.RawMessage(`{"type":"object"}`)}, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
@@ -80,6 +91,9 @@ func realServer(versions ...string) *mcp.Server {
 	})
 	return s
 }
+
+// letGo is closed at the end of a test, for calls that a server of the SDK does not end when their host is gone.
+var letGo atomic.Pointer[chan struct{}]
 
 // ended hears of a call that the server gave up.
 var ended = &once{c: make(chan struct{}, 100)}
@@ -117,34 +131,74 @@ func realServers() map[string]http.Handler {
 // behindGateway makes the client that reaches server through the socket and the gateway, and its address there.
 func behindGateway(t *testing.T, server *httptest.Server) (*http.Client, string) {
 	t.Helper()
+	a := newApp(t, server)
+	a.start(t)
+	return a.client(t), a.url
+}
+
+// testApp is what of the app stands between a bridge and a server: socket and gateway.
+type testApp struct {
+	server      *httptest.Server
+	socket, url string
+	stop        func()
+
+	mu        sync.Mutex
+	withdrawn []func(error) // of the requests so far
+}
+
+func newApp(t *testing.T, server *httptest.Server) *testApp {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "vk")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	ln, err := localapi.Listen(filepath.Join(dir, "agent.sock"))
+	path, err := localapi.MCPPath(server.URL + "/mcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testApp{server: server, socket: filepath.Join(dir, "agent.sock"), url: "http://valetkey" + path, stop: func() {}}
+}
+
+// start runs the app until stop is called; then it can be started again.
+func (a *testApp) start(t *testing.T) {
+	t.Helper()
+	ln, err := localapi.Listen(a.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gate := gateway.New(gateway.Config{
-		Token: func(_ context.Context, _ *peer.Peer, r localapi.TokenRequest, _ func(error)) (*localapi.Token, error) {
+		Token: func(_ context.Context, _ *peer.Peer, r localapi.TokenRequest, withdrawn func(error)) (*localapi.Token, error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.withdrawn = append(a.withdrawn, withdrawn)
 			return &localapi.Token{AccessToken: secret.New(realToken), TokenType: "Bearer", Resource: r.Resource}, nil
 		},
-		HTTP: func(context.Context, string) (*http.Client, error) { return server.Client(), nil },
+		HTTP: func(context.Context, string) (*http.Client, error) { return a.server.Client(), nil },
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
 		served <- localapi.Serve(ctx, ln, localapi.ServerConfig{Backend: noBackend{}, MCP: gate, Identify: func(net.Conn) (*peer.Peer, error) { return &peer.Peer{}, nil }})
 	}()
-	t.Cleanup(func() { stop(); <-served; ln.Close() })
-	path, err := localapi.MCPPath(server.URL + "/mcp")
-	if err != nil {
-		t.Fatal(err)
+	a.stop = sync.OnceFunc(func() { stop(); <-served; ln.Close() })
+	t.Cleanup(a.stop)
+}
+
+// takeBack is the person who takes back what they allowed.
+func (a *testApp) takeBack(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, withdrawn := range a.withdrawn {
+		withdrawn(err)
 	}
-	client := localapi.NewClient(filepath.Join(dir, "agent.sock"))
-	t.Cleanup(client.Close)
-	return client.HTTP(), "http://valetkey" + path
+}
+
+// client is how a bridge reaches the app.
+func (a *testApp) client(t *testing.T) *http.Client {
+	c := localapi.NewClient(a.socket)
+	t.Cleanup(c.Close)
+	return c.HTTP()
 }
 
 type noBackend struct{ localapi.Backend }
