@@ -53,16 +53,11 @@ type site struct {
 	asked    []face.Question
 	browsers int
 	person   func(face.Question) face.Answer
+	away     bool // the person does nothing in the browser
 }
 
 func newSite(t *testing.T, handler http.Handler) *site {
-	s := &site{needs: map[string]string{}, refused: map[string]bool{}, person: func(q face.Question) face.Answer {
-		a := face.Answer{Answered: true, Allow: true, Mode: localapi.ModeAlways}
-		for _, scope := range q.Scopes {
-			a.Scopes = append(a.Scopes, scope.Name)
-		}
-		return a
-	}}
+	s := &site{needs: map[string]string{}, refused: map[string]bool{}, person: allow}
 	issuerAt, serverAt := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
 	id := "http://" + issuerAt.Listener.Addr().String()
 	s.resource = "http://" + serverAt.Listener.Addr().String() + "/mcp"
@@ -109,7 +104,11 @@ func newSite(t *testing.T, handler http.Handler) *site {
 func (s *site) browse(ctx context.Context, address string) error {
 	s.mu.Lock()
 	s.browsers++
+	away := s.away
 	s.mu.Unlock()
+	if away {
+		return nil
+	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	go func() {
 		b := demo.Browser{Transport: transport, Answer: func(_ context.Context, page *demo.Page) (url.Values, error) {
