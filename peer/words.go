@@ -40,22 +40,28 @@ func short(s string, n int) string {
 // version compiles on first use: vk, which starts often, never needs it.
 var version = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[vV]?\d+([.\-_+]\w+)*$`) })
 
+// platform is how npm packages of programs built for one system end. It compiles on first use, too.
+var platform = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`-(linux|darwin|win32|windows|freebsd)-(x64|arm64|arm|ia32)(-(gnu|musl|msvc|gnueabihf|baseline))*$`)
+})
+
 // plainNames say nothing of whose they are: the directory says more.
 var plainNames = map[string]bool{
 	"__main__": true, "app": true, "bin": true, "bundle": true, "cli": true, "current": true, "dist": true, "index": true,
 	"launcher": true, "main": true, "mcp": true, "run": true, "server": true, "src": true, "start": true, "versions": true,
 }
 
-// displayName is a short name for the program at a path: the package of a script in node_modules, the bundle of a
+// displayName is a short name for the program at a path: the package of what is in node_modules, the bundle of a
 // program on macOS, else the last component, with the one before it when it says nothing by itself.
 func displayName(file string) string {
 	file = strings.ReplaceAll(file, `\`, "/")
 	if _, in, ok := cutLast(file, "/node_modules/"); ok {
 		parts := strings.SplitN(in, "/", 3)
-		if strings.HasPrefix(parts[0], "@") && len(parts) > 1 {
-			return parts[0] + "/" + parts[1]
+		name := parts[0]
+		if strings.HasPrefix(name, "@") && len(parts) > 1 {
+			name += "/" + parts[1]
 		}
-		return parts[0]
+		return platform().ReplaceAllString(name, "")
 	}
 	if bundle, _, ok := strings.Cut(file, ".app/Contents/"); ok {
 		return path.Base(bundle)
