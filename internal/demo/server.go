@@ -41,6 +41,9 @@ type ServerConfig struct {
 
 	// Scopes every request needs, asked for in a 401; nil means notes:read. A tool may need one more, asked for in a 403.
 	Scopes []string
+
+	// MCP is what the door lets good tokens through to; nil means a few tools about notes.
+	MCP http.Handler
 }
 
 // server is the door in front of the MCP handler.
@@ -50,8 +53,8 @@ type server struct {
 	metadataURL string
 }
 
-// NewServer makes an MCP server with a few tools about notes. It is a handler for the whole origin of its resource and
-// makes five checks on each token: signature, issuer, audience, expiry and scope.
+// NewServer makes an MCP server. It is a handler for the whole origin of its resource and makes five checks on each
+// token: signature, issuer, audience, expiry and scope.
 func NewServer(cfg ServerConfig) (http.Handler, error) {
 	u, err := url.Parse(cfg.Resource)
 	if err != nil || !secureURL(u) || strings.ContainsAny(cfg.Resource, "#{}") || u.RawQuery != "" {
@@ -78,9 +81,12 @@ func NewServer(cfg ServerConfig) (http.Handler, error) {
 		verifier:    &verifier{issuer: cfg.Issuer, resource: cfg.Resource, client: cfg.Client, jwksURL: cfg.JWKSURL},
 		metadataURL: u.Scheme + "://" + u.Host + ResourcePath + path,
 	}
-	tools := newNotes(cfg.Name)
-	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return tools },
-		&mcp.StreamableHTTPOptions{SessionTimeout: 10 * time.Minute, MaxRequestBodyBytes: maxMessage})
+	handler := cfg.MCP
+	if handler == nil {
+		tools := newNotes(cfg.Name)
+		handler = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return tools },
+			&mcp.StreamableHTTPOptions{SessionTimeout: 10 * time.Minute, MaxRequestBodyBytes: maxMessage})
+	}
 	mux := http.NewServeMux()
 	mux.Handle(ResourcePath+path, auth.ProtectedResourceMetadataHandler(&oauthex.ProtectedResourceMetadata{
 		Resource:               cfg.Resource,
