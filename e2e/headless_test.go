@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,8 @@ type headless struct {
 	t   testing.TB
 	dir string // short, because the path of a socket must be
 	bus string // address of the session bus; "" means that there is none
+
+	usual bool // the socket is at its usual place, for hosts that pass no VK_SOCK on
 }
 
 func newHeadless(t testing.TB) *headless {
@@ -55,11 +58,27 @@ func newHeadless(t testing.TB) *headless {
 
 func (h *headless) path(name string) string { return filepath.Join(h.dir, name) }
 
-func (h *headless) socket() string { return h.path("run/agent.sock") }
+func (h *headless) socket() string {
+	if !h.usual {
+		return h.path("run/agent.sock")
+	}
+	if dir := fmt.Sprintf("/run/user/%d", os.Getuid()); isDir(dir) {
+		return filepath.Join(dir, "valetkey", "agent.sock")
+	}
+	return h.path("home/.local/state/valetkey/run/agent.sock")
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
 
 // env is the whole environment of every program here.
 func (h *headless) env() []string {
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.path("home"), "VK_SOCK=" + h.socket(), "LANG=C.UTF-8", "TERM=dumb"}
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.path("home"), "LANG=C.UTF-8", "TERM=dumb"}
+	if !h.usual {
+		env = append(env, "VK_SOCK="+h.socket())
+	}
 	if h.bus != "" {
 		env = append(env, "DBUS_SESSION_BUS_ADDRESS="+h.bus)
 	}
@@ -73,6 +92,15 @@ func (h *headless) write(name, text string) string {
 		h.t.Fatal(err)
 	}
 	return path
+}
+
+func (h *headless) read(name string) []byte {
+	h.t.Helper()
+	content, err := os.ReadFile(h.path(name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return content
 }
 
 // copyOf copies a program, so that it is another one for Valet Key.

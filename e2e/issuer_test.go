@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,6 @@ import (
 
 // issuer is peers/issuer.mjs: oidc-provider, which tells what happens.
 type issuer struct {
-	*process
 	url   string
 	ready chan struct{}
 
@@ -46,25 +46,33 @@ type event struct {
 // newIssuer starts an issuer; its arguments are those of peers/issuer.mjs.
 func (d *desktop) newIssuer(args ...string) *issuer {
 	d.t.Helper()
-	cmd := d.command(node(d.t), append([]string{"peers/issuer.mjs"}, args...)...)
+	i := startIssuer(d.t, d.command, func(cmd *exec.Cmd) func() string { return d.run(cmd).said }, args)
+	d.watch.issuers = append(d.watch.issuers, i)
+	return i
+}
+
+// startIssuer starts an issuer as a place has its programs: by its command, and its run, which returns what the program
+// says of its errors.
+func startIssuer(t testing.TB, command func(name string, args ...string) *exec.Cmd, run func(*exec.Cmd) func() string, args []string) *issuer {
+	t.Helper()
+	cmd := command(node(t), append([]string{peer(t, "issuer.mjs")}, args...)...)
 	if _, err := cmd.StdinPipe(); err != nil { // open as long as the issuer is to run
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	cmd.Stdout = w
 	i := &issuer{ready: make(chan struct{})}
-	i.process = d.run(cmd)
+	said := run(cmd)
 	w.Close()
 	go i.listen(r)
 	select {
 	case <-i.ready:
 	case <-time.After(patience):
-		d.t.Fatalf("the issuer did not start\n%s", i.said())
+		t.Fatalf("the issuer did not start\n%s", said())
 	}
-	d.watch.issuers = append(d.watch.issuers, i)
 	return i
 }
 
@@ -145,14 +153,17 @@ type mcpServer struct {
 	url string
 }
 
-func newMCPServer(t testing.TB, i *issuer) *mcpServer {
+func newMCPServer(t testing.TB, i *issuer) *mcpServer { return newGuarded(t, i, nil) }
+
+// newGuarded puts a server, nil for the demo's own, behind a door that trusts an issuer.
+func newGuarded(t testing.TB, i *issuer, behind http.Handler) *mcpServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &mcpServer{t: t, url: "http://" + listener.Addr().String() + "/mcp"}
-	handler, err := demo.NewServer(demo.ServerConfig{Resource: s.url, Issuer: i.url})
+	handler, err := demo.NewServer(demo.ServerConfig{Resource: s.url, Issuer: i.url, MCP: behind})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,16 +23,25 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// node is the Node that make test installs.
-func node(t testing.TB) string {
+// peer is the path of something in peers, of which make test installs the parts that are not ours.
+func peer(t testing.TB, name string) string {
 	t.Helper()
-	found, err := filepath.Glob("peers/node_modules/node-linux-*/bin/node")
-	if err != nil || len(found) != 1 {
-		t.Fatalf("the packages in e2e/peers are not installed (found %v); make test installs them", found)
-	}
-	path, err := filepath.Abs(found[0])
+	path, err := filepath.Abs(filepath.Join("peers", name))
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("the packages in e2e/peers are not installed; make test installs them: %v", err)
+	}
 	return path
+}
+
+// node is the Node that the peers run on.
+func node(t testing.TB) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(peer(t, "node_modules"), "node-linux-*/bin/node"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the packages in e2e/peers are not installed (found %v); make test installs them", found)
+	}
+	return found[0]
 }
