@@ -276,6 +276,7 @@ func (r *buttonRenderer) Layout(size fyne.Size) {
 type tick struct {
 	control
 	checked bool
+	round   bool // one of several, of which one is ticked
 	label   fyne.CanvasObject
 	onTick  func()
 }
@@ -284,7 +285,7 @@ func newTick(id string, checked bool, label fyne.CanvasObject, onTick func()) *t
 	t := &tick{checked: checked, label: label, onTick: onTick}
 	t.id, t.self = id, t
 	t.press = func() {
-		t.checked = !t.checked
+		t.checked = !t.checked || t.round
 		t.Refresh()
 		t.onTick()
 	}
@@ -345,7 +346,9 @@ func (r *tickRenderer) Refresh() {
 		fill, edge = theme.ColorNamePrimary, ""
 	}
 	paint(r.box, fill, edge, 1)
-	r.box.CornerRadius = 4
+	if r.box.CornerRadius = 4; t.round {
+		r.box.CornerRadius = 8
+	}
 	r.ring.CornerRadius = 7
 	switch {
 	case t.focused:

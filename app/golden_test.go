@@ -93,6 +93,10 @@ func script() peer.Host {
 func questions() map[string]face.Question {
 	signIn := question(face.KindSignIn)
 	signIn.SignIn = true
+	several := question(face.KindSignIn)
+	several.SignIn = true
+	several.Issuers = []string{"https://login.example.net", "https://accounts.xn--bcher-kva.example/tenants/blue"}
+	several.Notes = []string{"This server works with 2 issuers. Choose the one where you have an account."}
 	forget := question(face.KindForget)
 	register := question(face.KindRegister)
 	register.ClientID = "8f1c0a6e-valetkey-desktop"
@@ -107,7 +111,7 @@ func questions() map[string]face.Question {
 	first.Server = "https://mcp.xn--bcher-kva.co.uk:8443/mcp/v2?team=blue"
 	first.Resource = "https://mcp.xn--bcher-kva.co.uk:8443/mcp"
 	first.Notes = []string{"This server's metadata speaks for all of https://mcp.xn--bcher-kva.co.uk:8443, not for this path alone."}
-	return map[string]face.Question{"consent": consent(), "consent-sign-in": first, "sign-in": signIn, "forget": forget,
+	return map[string]face.Question{"consent": consent(), "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
 		"register": register, "client-id": clientID}
 }
 

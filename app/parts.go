@@ -64,6 +64,9 @@ func (v *questionView) parts() []fyne.CanvasObject {
 		}
 	}
 	add(v.lead())
+	if len(q.Issuers) > 1 {
+		add(v.issuerChoice())
+	}
 	if q.Kind == face.KindClientID {
 		add(v.entries())
 	}
@@ -99,11 +102,43 @@ func (v *questionView) lead() fyne.CanvasObject {
 	case q.Kind == face.KindClientID:
 		return text(plain("This issuer does not register programs by itself. In its developer settings, create an OAuth " +
 			"client of the kind “desktop” or “native”, then copy its client ID to here."))
+	case q.SignIn && len(q.Issuers) > 1:
+		return banner(colorTint, theme.LoginIcon(), theme.ColorNameHyperlink,
+			text(plain("If you agree, your browser opens so that you can sign in at the issuer you choose.")))
 	case q.SignIn:
 		return banner(colorTint, theme.LoginIcon(), theme.ColorNameHyperlink,
 			text(plain("If you agree, your browser opens so that you can sign in at "), strong(ending(hostOf(q.Issuer))), plain(".")))
 	}
 	return nil
+}
+
+// issuerChoice is where to sign in, one of several.
+func (v *questionView) issuerChoice() fyne.CanvasObject {
+	rows := []fyne.CanvasObject{pad(0, 0, 0, 8, text(strong("Sign in at")))}
+	for i, issuer := range v.q.Issuers {
+		label := vbox(1, append([]fyne.CanvasObject{text(urlSpans(issuer)...)}, spelled(issuer)...)...)
+		t := newTick(fmt.Sprint("issuer-", i), issuer == v.q.Issuer, label, func() {
+			for other, box := range v.issuers {
+				box.checked = other == i
+				box.Refresh()
+			}
+		})
+		t.round = true
+		v.issuers = append(v.issuers, t)
+		v.own(&t.control)
+		rows = append(rows, t)
+	}
+	return over(newBlock(colorSurface, colorBorder, 10), pad(10, 6, 10, 6, vbox(4, rows...)))
+}
+
+// issuer is the chosen one, "" when there is no choice.
+func (v *questionView) issuer() string {
+	for i, t := range v.issuers {
+		if t.checked {
+			return v.q.Issuers[i]
+		}
+	}
+	return ""
 }
 
 // entries are the fields of KindClientID.
@@ -214,7 +249,7 @@ func (v *questionView) where() fyne.CanvasObject {
 	if q.Resource != "" && q.Resource != q.Server {
 		rows.Add(fact("Resource", append([]fyne.CanvasObject{text(urlSpans(q.Resource)...)}, spelled(q.Resource)...)...))
 	}
-	if q.Issuer != "" {
+	if q.Issuer != "" && len(q.Issuers) < 2 {
 		rows.Add(fact("Issuer", append([]fyne.CanvasObject{text(urlSpans(q.Issuer)...)}, spelled(q.Issuer)...)...))
 	}
 	if q.Kind == face.KindRegister && q.ClientID != "" {

@@ -44,6 +44,7 @@ type questionView struct {
 	deny     *button
 	yes      []*button // only live when armed
 	ticks    []*tick   // one per scope, in the question's order
+	issuers  []*tick   // one per issuer to choose among
 	clientID *field
 	secret   *field
 	menus    []*menu
@@ -148,7 +149,7 @@ func (v *questionView) allow(mode string) {
 		v.tick()
 		return
 	}
-	a := face.Answer{Answered: true, Allow: true, Mode: mode, Scopes: v.checked()}
+	a := face.Answer{Answered: true, Allow: true, Mode: mode, Scopes: v.checked(), Issuer: v.issuer()}
 	if v.clientID != nil {
 		a.ClientID = strings.TrimSpace(v.clientID.Text)
 		if s := strings.TrimSpace(v.secret.Text); s != "" {

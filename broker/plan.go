@@ -106,7 +106,7 @@ func (b *Broker) planAsk(g *grant, w *want, offered, required scopes, why string
 		q.Scopes = scopeRows(offered, required, allowed)
 		q.Why = sentence(why)
 		q.Modes = modes(w.from.Host)
-		yes, err := b.consent(ctx, w, q)
+		yes, err := b.consent(ctx, w, q, w.target)
 		if err != nil {
 			return err
 		}
@@ -138,8 +138,12 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 			}
 			q.Scopes = scopeRows(wanted, wanted, scopeSet(rec.Granted))
 			q.Why = sentence(why)
-			if _, rule, err := b.ask(ctx, q); err != nil {
+			answer, rule, err := b.ask(ctx, q)
+			if err != nil {
 				w.rule = rule
+				return err
+			}
+			if err := b.choose(t, answer.Issuer); err != nil {
 				return err
 			}
 			w.maySignIn = true
@@ -174,7 +178,7 @@ func (b *Broker) questionNow(ctx context.Context, w *want, kind string, rec reco
 		return face.Question{}, err
 	}
 	q := w.question(kind, t.record())
-	q.SignIn, q.Notes = !b.registration(t.issuer.ID).Unattended(), b.notes(t)
+	q.SignIn, q.Issuers, q.Notes = !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
 	return q, nil
 }
 
@@ -209,11 +213,10 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 	q := w.question(face.KindConsent, t.record())
 	q.Scopes = scopeRows(offered, w.demanded, nil)
 	q.Why = sentence("this program has not used " + hostOf(w.url) + " before, and you have not signed in to it")
-	q.SignIn = !b.registration(t.issuer.ID).Unattended()
+	q.SignIn, q.Issuers, q.Notes = !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
 	q.Modes = modes(w.from.Host)
-	q.Notes = b.notes(t)
 	w.asks++
-	yes, err := b.consent(ctx, w, q)
+	yes, err := b.consent(ctx, w, q, t)
 	if err != nil {
 		return err
 	}
@@ -231,8 +234,9 @@ func (w *want) question(kind string, rec record) face.Question {
 	}
 }
 
-// consent puts q to the person and returns their yes, cut to what was offered.
-func (b *Broker) consent(ctx context.Context, w *want, q face.Question) (*localapi.Consent, error) {
+// consent puts q to the person and returns their yes, cut to what was offered. t is where a sign-in would go, for the
+// issuer that they choose; nil when q is about none.
+func (b *Broker) consent(ctx context.Context, w *want, q face.Question, t *target) (*localapi.Consent, error) {
 	var answer face.Answer
 	var err error
 	if w.quiet {
@@ -245,7 +249,7 @@ func (b *Broker) consent(ctx context.Context, w *want, q face.Question) (*locala
 		return nil, err
 	}
 	yes := &localapi.Consent{
-		Host: w.from.Host.Key, HostName: w.from.Host.Name, Level: w.from.Host.Level, Mode: answer.Mode, GivenAt: time.Now(),
+		Host: w.from.Host.Key, HostName: w.from.Host.Name, Level: w.from.Host.Level, Mode: answer.Mode, GivenAt: time.Now().Round(0), // sleep counts
 	}
 	chosen, set := scopeSet(answer.Scopes), scopes{}
 	for _, s := range q.Scopes {
@@ -255,6 +259,11 @@ func (b *Broker) consent(ctx context.Context, w *want, q face.Question) (*locala
 	}
 	if yes.Scopes = scopeSet(set); len(yes.Scopes) == 0 && len(q.Scopes) > 0 {
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the person allowed none of the scopes")
+	}
+	if len(q.Issuers) > 0 {
+		if err := b.choose(t, answer.Issuer); err != nil {
+			return nil, err
+		}
 	}
 	if !slices.Contains(q.Modes, yes.Mode) {
 		yes.Mode = localapi.ModeOnce

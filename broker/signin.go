@@ -198,14 +198,14 @@ func (b *Broker) takeGrant(t *target) (g *grant, fresh bool) {
 	}
 }
 
-// introduce lets everyone find g, and returns the grants it replaces: those of the same server and account at an issuer
-// that the server no longer names. Their tokens are good for nothing now.
+// introduce lets everyone find g, and returns the grants it replaces: those of the same server and account at another
+// issuer, which the server no longer names or the person has left.
 func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, o := range b.grants {
 		r := o.record
-		if o != g && !o.gone && r.Server == t.server && r.Account == t.account && !slices.Contains(t.resource.Issuers, r.Issuer) {
+		if o != g && !o.gone && r.Server == t.server && r.Account == t.account {
 			replaced = append(replaced, o)
 		}
 	}
@@ -270,13 +270,16 @@ func (b *Broker) signInAsked(ctx context.Context, w *want) (*localapi.Grant, err
 		offered = t.scopes
 	}
 	q := w.question(face.KindSignIn, t.record())
-	q.Scopes, q.SignIn, q.Notes = scopeRows(offered, nil, before), !b.registration(t.issuer.ID).Unattended(), b.notes(t)
+	q.Scopes, q.SignIn, q.Issuers, q.Notes = scopeRows(offered, nil, before), !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
 	q.Why = "You, or the program named above, asked to sign in to this server."
 	if w.from.Host.Name == "" {
 		q.Why = "You asked to sign in to this server."
 	}
 	answer, _, err := b.ask(ctx, q)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.choose(t, answer.Issuer); err != nil {
 		return nil, err
 	}
 	chosen := scopeSet(answer.Scopes).and(offered)

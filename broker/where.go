@@ -1,12 +1,15 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
@@ -15,7 +18,8 @@ type target struct {
 	server   string
 	resource *discovery.Resource
 	issuer   *discovery.Issuer
-	scopes   scopes // of the challenge, else all the server supports; none: leave it to the issuer
+	usable   []*discovery.Issuer // the issuers that the person may choose among; none when the server names one only
+	scopes   scopes              // of the challenge, else all the server supports; none: leave it to the issuer
 	account  string
 }
 
@@ -35,18 +39,16 @@ func (b *Broker) discoverGrant(ctx context.Context, server, account string, chal
 	return t, b.records.writable(t.resource.ID, t.issuer.ID, t.account)
 }
 
-// discover finds out where server sends people to sign in. Several issuers: one with a grant, one with a client the
-// person registered, one that takes our metadata document, else the first (RFC 9728 §7.6 leaves it to us).
+// discover finds out where server sends people to sign in. Of several issuers it proposes one.
 func (b *Broker) discover(ctx context.Context, server string, challenges []discovery.Challenge) (*target, error) {
 	resource, challenges, err := b.cfg.Discovery.Resource(ctx, server, challenges)
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := b.chooseIssuer(ctx, server, resource.Issuers)
-	if err != nil {
+	t := &target{server: server, resource: resource}
+	if t.issuer, t.usable, err = b.propose(ctx, server, resource.Issuers); err != nil {
 		return nil, err
 	}
-	t := &target{server: server, resource: resource, issuer: issuer}
 	for _, c := range challenges {
 		t.scopes = scopeSet(t.scopes, c.Scopes())
 	}
@@ -56,43 +58,87 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 	return t, nil
 }
 
-func (b *Broker) chooseIssuer(ctx context.Context, server string, ids []string) (*discovery.Issuer, error) {
+// maxIssuers bounds how many issuers of one server are looked at: each costs up to three requests.
+const maxIssuers = 8
+
+// propose looks at the issuers that server names, and says which of them to show the person first: where they signed in
+// to this server, or to another, or entered a client ID; else one that takes our metadata document, else the first. The
+// choice is theirs (RFC 9728 §7.6). One that they used and that does not answer is an error, lest another slip into its
+// place.
+func (b *Broker) propose(ctx context.Context, server string, ids []string) (*discovery.Issuer, []*discovery.Issuer, error) {
 	if len(ids) == 1 {
-		return b.cfg.Discovery.Issuer(ctx, server, ids[0])
+		only, err := b.cfg.Discovery.Issuer(ctx, server, ids[0])
+		return only, nil, err
 	}
-	for _, known := range []func(string) bool{b.hasGrant, b.hasClient} {
-		if at := slices.IndexFunc(ids, known); at >= 0 {
-			return b.cfg.Discovery.Issuer(ctx, server, ids[at])
-		}
+	ids = slices.Clone(ids)
+	slices.SortStableFunc(ids, func(x, y string) int { return cmp.Compare(b.strangeness(server, x), b.strangeness(server, y)) })
+	ids = ids[:min(len(ids), maxIssuers)]
+	found, errs := make([]*discovery.Issuer, len(ids)), make([]error, len(ids))
+	var wait sync.WaitGroup
+	for i, id := range ids {
+		wait.Go(func() { found[i], errs[i] = b.cfg.Discovery.Issuer(ctx, server, id) })
 	}
-	var first *discovery.Issuer
-	var failure error
-	for _, id := range ids {
-		issuer, err := b.cfg.Discovery.Issuer(ctx, server, id)
-		switch {
-		case err != nil:
-			failure = errors.Join(failure, err)
-		case issuer.ClientMetadataDocuments:
-			return issuer, nil
-		case first == nil:
-			first = issuer
-		}
+	wait.Wait()
+	known := b.strangeness(server, ids[0]) < stranger
+	if known && errs[0] != nil {
+		return nil, nil, errs[0]
 	}
-	if first == nil {
-		return nil, failure
+	usable := slices.DeleteFunc(found, func(i *discovery.Issuer) bool { return i == nil })
+	if len(usable) == 0 {
+		return nil, nil, errors.Join(errs...)
 	}
-	return first, nil
+	if at := slices.IndexFunc(usable, func(i *discovery.Issuer) bool { return i.ClientMetadataDocuments }); at > 0 && !known {
+		return usable[at], usable, nil
+	}
+	return usable[0], usable, nil
 }
 
-func (b *Broker) hasGrant(issuer string) bool {
+// stranger is the strangeness of an issuer that the person has nothing to do with yet.
+const stranger = 3
+
+// strangeness orders issuers by how much the person has had to do with them, about server first.
+func (b *Broker) strangeness(server, issuer string) int {
+	_, registered := b.preRegistered(issuer)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.ContainsFunc(b.grants, func(g *grant) bool { return !g.gone && g.record.Issuer == issuer && g.record.Problem == "" })
+	best := stranger
+	if registered {
+		best = 2
+	}
+	for _, g := range b.grants {
+		switch {
+		case g.gone || g.record.Issuer != issuer:
+		case g.record.Server == server:
+			return 0
+		case g.record.Problem == "":
+			best = 1
+		}
+	}
+	return best
 }
 
-func (b *Broker) hasClient(issuer string) bool {
-	_, ok := b.preRegistered(issuer)
-	return ok
+// choices are the issuers of t to show, nil when there is nothing to choose.
+func (t *target) choices() (ids []string) {
+	if len(t.usable) < 2 {
+		return nil
+	}
+	for _, i := range t.usable {
+		ids = append(ids, i.ID)
+	}
+	return ids
+}
+
+// choose makes t lead to the issuer that the person chose; "" is the one they were shown.
+func (b *Broker) choose(t *target, issuer string) error {
+	if issuer == "" || issuer == t.issuer.ID {
+		return nil
+	}
+	at := slices.IndexFunc(t.usable, func(i *discovery.Issuer) bool { return i.ID == issuer })
+	if at < 0 {
+		return localapi.Errorf(localapi.ErrDiscovery, "%s does not name %s as its issuer any more", hostOf(t.server), issuer).WithHint("try again")
+	}
+	t.issuer = t.usable[at]
+	return b.records.writable(t.resource.ID, t.issuer.ID, t.account)
 }
 
 // preRegistered finds the client that the person registered with issuer: in the policy file, else entered by hand.
@@ -158,6 +204,9 @@ func (b *Broker) notes(t *target) []string {
 	if r := b.registration(t.issuer.ID); r.Unattended() {
 		notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
 	}
+	if n := len(t.usable); n > 1 {
+		notes = append(notes, "This server works with "+itoa(n)+" issuers. Choose the one where you have an account.")
+	}
 	if t.issuer.Unlisted {
 		notes = append(notes, "The issuer publishes a list of the servers it works for, and this one is not on it.")
 	}
@@ -169,7 +218,7 @@ func (b *Broker) notes(t *target) []string {
 		}
 	}
 	for _, g := range b.grants {
-		if !g.gone && g.record.Server == t.server && g.record.Issuer != t.issuer.ID {
+		if !g.gone && g.record.Server == t.server && !slices.Contains(t.resource.Issuers, g.record.Issuer) {
 			notes = append(notes, "You signed in to this server at "+g.record.Issuer+" before. It now names another issuer.")
 		}
 	}

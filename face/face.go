@@ -30,6 +30,7 @@ type Question struct {
 	ServerName string    `json:"server_name,omitempty"` // the server's word for itself, beside the URL only
 	Resource   string    `json:"resource,omitempty"`
 	Issuer     string    `json:"issuer,omitempty"`
+	Issuers    []string  `json:"issuers,omitempty"` // the person may choose among these, Issuer is proposed; none: there is no choice
 	Account    string    `json:"account,omitempty"`
 	Scopes     []Scope   `json:"scopes,omitempty"`
 	Reason     string    `json:"reason,omitempty"` // the host's own words: show them in quotes
@@ -56,6 +57,7 @@ type Answer struct {
 	Allow        bool        `json:"allow"`
 	Mode         string      `json:"mode,omitempty"`          // of a yes to KindConsent
 	Scopes       []string    `json:"scopes,omitempty"`        // the checked ones
+	Issuer       string      `json:"issuer,omitempty"`        // of a yes: the chosen one of Issuers; "" is the proposed one
 	WrongAccount bool        `json:"wrong_account,omitempty"` // of a no: sign in with another one
 	Pause        bool        `json:"pause,omitempty"`         // of a no: quiet for this host
 	ClientID     string      `json:"client_id,omitempty"`     // of a yes to KindClientID

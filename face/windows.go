@@ -309,6 +309,9 @@ func offered(q Question, a Answer) error {
 			return errors.New("a yes without a client ID")
 		}
 	}
+	if a.Issuer != "" && !slices.Contains(q.Issuers, a.Issuer) {
+		return fmt.Errorf("issuer %q was not offered", a.Issuer)
+	}
 	for _, name := range a.Scopes {
 		if !slices.ContainsFunc(q.Scopes, func(s Scope) bool { return s.Name == name }) {
 			return fmt.Errorf("scope %q was not offered", name)

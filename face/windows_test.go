@@ -305,6 +305,7 @@ func TestForgedAnswersAreNoAnswers(t *testing.T) {
 
 func TestOffered(t *testing.T) {
 	q := question("q1")
+	q.Issuers = []string{"https://one.example", "https://two.example"}
 	tests := map[string]struct {
 		kind string
 		a    Answer
@@ -318,6 +319,8 @@ func TestOffered(t *testing.T) {
 		"without required scope": {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"write"}}, false},
 		"no client ID":           {KindClientID, Answer{Answered: true, Allow: true, Scopes: []string{"read"}}, false},
 		"client ID":              {KindClientID, Answer{Answered: true, Allow: true, ClientID: "x", Scopes: []string{"read"}}, true},
+		"issuer":                 {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://two.example"}, true},
+		"other issuer":           {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://evil.example"}, false},
 	}
 	for name, test := range tests {
 		q.Kind = test.kind

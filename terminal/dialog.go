@@ -26,6 +26,7 @@ type dialog struct {
 	q       face.Question
 	choices []choice
 	on      []bool // scopes
+	issuer  string // where to sign in
 	stage   int
 	answer  face.Answer
 }
@@ -39,7 +40,7 @@ type choice struct {
 }
 
 func newDialog(q face.Question) *dialog {
-	d := &dialog{q: q, choices: choices(q), on: make([]bool, len(q.Scopes))}
+	d := &dialog{q: q, choices: choices(q), on: make([]bool, len(q.Scopes)), issuer: q.Issuer}
 	for i, s := range q.Scopes {
 		d.on[i] = s.Checked || s.Required
 	}
@@ -49,6 +50,7 @@ func newDialog(q face.Question) *dialog {
 const (
 	keyClient  = "c"
 	keyDetails = "?"
+	keyIssuer  = "i"
 )
 
 func choices(q face.Question) []choice {
@@ -75,6 +77,9 @@ func choices(q face.Question) []choice {
 		list = append(list, choice{key: keyClient, label: "give a client ID"})
 	default:
 		list = append(list, choice{"y", "yes, " + meaning(q), yes(""), "Allowed"})
+	}
+	if len(q.Issuers) > 1 {
+		list = append(list, choice{key: keyIssuer, label: "sign in at another issuer"})
 	}
 	if aboutProgram(q) {
 		list = append(list, choice{"p", "deny, and pause this program: I did not start this", face.Answer{Answered: true, Pause: true}, "Denied, and the program is paused."},
@@ -129,6 +134,8 @@ func (d *dialog) take(line string) (reply string, done bool) {
 	switch c := d.choices[i]; c.key {
 	case keyDetails:
 		return d.details(), false
+	case keyIssuer:
+		return d.nextIssuer(), false
 	case keyClient:
 		d.stage = typingClientID
 		return "", false
@@ -153,6 +160,9 @@ func (d *dialog) decide(c choice) (reply string, done bool) {
 	}
 	d.answer = c.answer
 	d.answer.Scopes = names
+	if len(d.q.Issuers) > 1 {
+		d.answer.Issuer = d.issuer
+	}
 	if len(shown) > 0 {
 		c.reply += ": " + strings.Join(shown, ", ")
 	}
@@ -170,6 +180,14 @@ func (d *dialog) toggle(number string) string {
 	}
 	d.on[n-1] = !d.on[n-1]
 	return fmt.Sprintf("%d  %s is now %s.\n", n, text(s.Name), onOff(d.on[n-1]))
+}
+
+// nextIssuer goes round among the issuers.
+func (d *dialog) nextIssuer() string {
+	all := d.q.Issuers
+	at := (slices.Index(all, d.issuer) + 1) % len(all)
+	d.issuer = all[at]
+	return fmt.Sprintf("You would sign in at %s now (%d of %d).\n", urlText(d.issuer), at+1, len(all))
 }
 
 func onOff(on bool) string {

@@ -68,8 +68,11 @@ func TestQuestionText(t *testing.T) {
 	hostile.Host.Chain[0].Args = []string{"\x1b[H", strings.Repeat("z", 5000)}
 	plain := face.Question{Kind: face.KindSignIn, Server: "https://mcp.example.com/", Why: "You asked to sign in to this server."}
 
+	several := question(face.KindSignIn)
+	several.Issuers = []string{several.Issuer, "https://two.example/\x1b[2J"}
 	tests := map[string]face.Question{
-		"consent": question(face.KindConsent), "sign_in": question(face.KindSignIn), "forget": question(face.KindForget),
+		"several_issuers": several,
+		"consent":         question(face.KindConsent), "sign_in": question(face.KindSignIn), "forget": question(face.KindForget),
 		"register": question(face.KindRegister), "client_id": question(face.KindClientID), "hostile": hostile, "nobody": plain,
 	}
 	for name, q := range tests {
@@ -122,6 +125,14 @@ func TestAnswers(t *testing.T) {
 	bare := question(face.KindConsent)
 	bare.Scopes, bare.Account = nil, ""
 
+	several := question(face.KindSignIn)
+	several.Issuers = []string{"https://zero.example", several.Issuer, "https://two.example"}
+	at := func(issuer string) face.Answer {
+		a := yes("", "files:read")
+		a.Issuer = issuer
+		return a
+	}
+
 	tests := []struct {
 		name  string
 		q     face.Question
@@ -147,6 +158,10 @@ func TestAnswers(t *testing.T) {
 		{"words are no letters", question(face.KindConsent), "yes,y,allow,oo", face.Answer{}},
 		{"sign in", question(face.KindSignIn), "y", yes("", "files:read")},
 		{"no to a sign-in", question(face.KindSignIn), "o,d", face.Answer{Answered: true}},
+		{"the proposed issuer", several, "y", at("https://auth.example.com")},
+		{"another issuer", several, "i,y", at("https://two.example")},
+		{"round to the first issuer", several, "i,i,y", at("https://zero.example")},
+		{"no other issuer to choose", question(face.KindSignIn), "i,d", face.Answer{Answered: true}},
 		{"forget", question(face.KindForget), "y", yes("")},
 		{"register", question(face.KindRegister), "y", yes("")},
 		{"a client ID and secret", question(face.KindClientID), "c, my id ,s3cret", face.Answer{Answered: true, Allow: true, ClientID: "my id", ClientSecret: secret.New("s3cret")}},

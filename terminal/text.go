@@ -51,7 +51,12 @@ func (d *dialog) text(now time.Time) string {
 		line("The server calls itself", quoted(q.ServerName, maxReason))
 	}
 	line("Resource", urlText(q.Resource))
-	line("Issuer", urlText(q.Issuer))
+	line("Issuer", urlText(d.issuer))
+	for _, issuer := range q.Issuers {
+		if issuer != d.issuer {
+			line("Another issuer you can choose", urlText(issuer))
+		}
+	}
 	line("Account", text(q.Account))
 	line("Client ID", text(q.ClientID))
 	b.WriteString(d.scopeText())
