@@ -79,7 +79,7 @@ func (g *grant) addRunning(host peer.Host, yes localapi.Consent) {
 // addOnce keeps a yes for once for as long as the token it was given for lives; expiry is zero if that is not known.
 // Callers hold Broker.mu.
 func (g *grant) addOnce(host peer.Host, yes localapi.Consent, expiry time.Time) {
-	if yes.ExpiresAt = time.Now().Add(onceFor); !expiry.IsZero() && expiry.Before(yes.ExpiresAt) {
+	if yes.ExpiresAt = time.Now().Round(0).Add(onceFor); !expiry.IsZero() && expiry.Before(yes.ExpiresAt) {
 		yes.ExpiresAt = expiry
 	}
 	g.addRunning(host, yes)

@@ -111,7 +111,11 @@ func revokeTokens(ctx context.Context, client *http.Client, req Request, t *Toke
 		if token.value.Empty() {
 			continue
 		}
-		if err := revoke(ctx, client, req, token.hint, token.value); err != nil {
+		err := revoke(ctx, client, req, token.hint, token.value)
+		if refused := (*Error)(nil); token.hint == "access_token" && errors.As(err, &refused) && refused.Code == "unsupported_token_type" {
+			continue // RFC 7009 §2.2.1: this issuer lets access tokens run out
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s not revoked: %w", token.name, err))
 		}
 	}
@@ -189,7 +193,7 @@ func (r *reply) readTokens(req Request, step string) (*Tokens, error) {
 	if req.Key != nil {
 		kind = dpop.TokenType // a bearer token instead would be a downgrade
 	}
-	received := time.Now()
+	received := time.Now().Round(0) // by the wall clock alone: the other one stands still while the computer sleeps
 	var answer tokenAnswer
 	err := json.Unmarshal(r.body, &answer)
 	if r.status != http.StatusOK || answer.Error != "" {
