@@ -113,12 +113,21 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// TestMethods: MCP's own pass, each with the token in its header and nowhere else (USE-1 to USE-3); the host's never do.
 func TestMethods(t *testing.T) {
 	var asked []string
-	address := at(server(t, func(w http.ResponseWriter, r *http.Request) { asked = append(asked, r.Method) }))
+	address := at(server(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method)
+		if got := r.Header.Values("Authorization"); len(got) != 1 || got[0] != fmt.Sprintf("Bearer %s-%d", canary, len(asked)) {
+			t.Errorf("%s carries %q", r.Method, got)
+		}
+		if strings.Contains(r.RequestURI, canary) {
+			t.Errorf("%s %s", r.Method, r.RequestURI)
+		}
+	}))
 	r := newRig(t, Config{Token: (&tokens{}).token})
 	for _, method := range []string{"GET", "POST", "DELETE"} {
-		if resp, body := r.do(method, address, ""); resp.StatusCode != 200 {
+		if resp, body := r.do(method, address, "", "Authorization", "Bearer of-the-host", "Last-Event-ID", "7"); resp.StatusCode != 200 {
 			t.Errorf("%s: %d %s", method, resp.StatusCode, body)
 		}
 	}

@@ -122,15 +122,28 @@ func loopback(host string) bool {
 }
 
 // without drops from a raw query the parameters that we send ourselves: none may stand there twice (RFC 6749 §3.1). What
-// remains stays as the issuer wrote it.
+// remains stays as the issuer wrote it, but for characters that no URI has (RFC 3986 §3.4): the address becomes an
+// argument of other people's programs, some of them shell scripts.
 func without(rawQuery string, ours url.Values) string {
 	var kept []string
 	for part := range strings.SplitSeq(rawQuery, "&") {
 		name, _, _ := strings.Cut(part, "=")
 		name, err := url.QueryUnescape(name)
 		if part != "" && err == nil && !ours.Has(name) {
-			kept = append(kept, part)
+			kept = append(kept, escapeQuery(part))
 		}
 	}
 	return strings.Join(kept, "&")
+}
+
+func escapeQuery(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c > ' ' && c < 0x7f && strings.IndexByte("\"'<>\\^`{|}", c) < 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }

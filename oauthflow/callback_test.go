@@ -319,6 +319,7 @@ func TestAuthorizationURL(t *testing.T) {
 		{"https://issuer.example.com/authorize?tenant=a%2fb&x=", "https://issuer.example.com/authorize?tenant=a%2fb&x=&"},
 		{"https://issuer.example.com/authorize?client_id=theirs&%73tate=theirs&resource=theirs&p=1", "https://issuer.example.com/authorize?p=1&"},
 		{"http://127.0.0.1:9/authorize", "http://127.0.0.1:9/authorize?"},
+		{"https://issuer.example.com/a`b?x=a b\"c'd`e`<f>|$(g)", "https://issuer.example.com/a%60b?x=a%20b%22c%27d%60e%60%3Cf%3E%7C$(g)&"},
 		{"http://issuer.example.com/authorize", ""},
 		{"javascript:alert(1)", ""},
 		{"file:///etc/passwd", ""},

@@ -2,6 +2,7 @@ package oauthflow
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -190,6 +193,59 @@ func TestWholeLife(t *testing.T) {
 	})
 }
 
+// TestNothingIsUsedTwice: each sign-in has a state, a verifier and a challenge of its own, long enough not to be guessed.
+func TestNothingIsUsedTwice(t *testing.T) {
+	r := newRig(t)
+	seen := map[string]bool{}
+	for n := range 3 {
+		r.signIn()
+		page, posted := r.page(n), r.issuer.Requests(demo.TokenPath)[n]
+		sum := sha256.Sum256([]byte(posted.Get("code_verifier")))
+		r.want(page, "code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]))
+		for _, once := range []string{page.Get("state"), page.Get("code_challenge"), posted.Get("code_verifier")} {
+			if len(once) < 22 || seen[once] {
+				t.Errorf("sign-in %d: %q was used before or is short", n, once)
+			}
+			seen[once] = true
+		}
+	}
+}
+
+// TestExpiryCountsSleep: a time that carries the monotonic clock would make a token live on while the computer sleeps.
+func TestExpiryCountsSleep(t *testing.T) {
+	r := newRig(t)
+	if _, tokens := r.signIn(); tokens.Expiry.IsZero() || tokens.Expiry != tokens.Expiry.Round(0) {
+		t.Errorf("expires %v", tokens.Expiry)
+	}
+}
+
+// TestClientMetadataDocument: the document to publish lists the addresses we come back to and holds no secret.
+func TestClientMetadataDocument(t *testing.T) {
+	raw, err := os.ReadFile("../docs/client-metadata.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	var uris []any
+	for _, uri := range RedirectURIs() {
+		uris = append(uris, uri)
+	}
+	for name, want := range map[string]any{
+		"redirect_uris": uris, "grant_types": []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"},
+		"token_endpoint_auth_method": "none", "application_type": "native", "client_name": "Valet Key",
+	} {
+		if !reflect.DeepEqual(doc[name], want) {
+			t.Errorf("%s is %v, want %v", name, doc[name], want)
+		}
+	}
+	if id, _ := doc["client_id"].(string); !strings.HasPrefix(id, "https://") || len(raw) > 5<<10 || strings.Contains(string(raw), "secret") || doc["jwks"] != nil {
+		t.Errorf("%s", raw)
+	}
+}
+
 func TestScopesAndPrompt(t *testing.T) {
 	for _, c := range []struct {
 		scopes        []string
@@ -367,6 +423,19 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 	err = r.flow().Revoke(t.Context(), r.req, tokens)
 	if !errors.Is(err, ErrNoRevocation) || !strings.Contains(err.Error(), "refresh token") || !strings.Contains(err.Error(), "access token") {
 		t.Errorf("%v", err)
+	}
+	r.req.Issuer.RevocationEndpoint = issuerID + demo.RevocationPath
+	for hint, fails := range map[string]bool{"access_token": false, "refresh_token": true} {
+		r.issuer.Fault(demo.RevocationPath, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+			if all := r.issuer.Requests(demo.RevocationPath); all[len(all)-1].Get("token_type_hint") == hint {
+				oauthtest.OAuthError(400, "unsupported_token_type", "not this")(w, req, next)
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+		if err := r.flow().Revoke(t.Context(), r.req, tokens); (err != nil) != fails {
+			t.Errorf("an issuer that does not revoke %s: %v", hint, err)
+		}
 	}
 	if err := r.flow().Revoke(t.Context(), r.req, &Tokens{}); err != nil {
 		t.Errorf("nothing to revoke: %v", err)
