@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -73,10 +74,22 @@ func parse(args []string, out io.Writer) (*options, error) {
 	if o.service == "" || strings.Trim(o.service, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		return nil, hinted(fmt.Errorf("--keychain-service %q is no name", o.service), "use small letters, digits and hyphens")
 	}
-	if u, err := url.Parse(o.clientMetadataURL); o.clientMetadataURL != "" && (err != nil || u.Scheme != "https" || u.Path == "" || u.Path == "/") {
-		return nil, hinted(errors.New("--client-metadata-url must be an https address with a path"), "it must be where the document is published")
+	if o.clientMetadataURL != "" && !isClientID(o.clientMetadataURL) {
+		return nil, hinted(errors.New("--client-metadata-url must be an https address with a path, without query or fragment"),
+			"it must be where the document is published; docs/client-metadata.json is an example of one")
 	}
 	return o, o.readBrowser(*browser)
+}
+
+// isClientID reports whether a URL may be a client ID: draft-ietf-oauth-client-id-metadata-document-00, section 3. A query
+// is allowed there and advised against.
+func isClientID(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path == "" || u.Path == "/" || strings.ContainsAny(raw, "?#") {
+		return false
+	}
+	segments := strings.Split(u.Path, "/")
+	return !slices.Contains(segments, ".") && !slices.Contains(segments, "..")
 }
 
 // readBrowser splits cmd as a shell does. Nothing in it is run by a shell, and variables are not replaced.
