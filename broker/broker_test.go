@@ -512,6 +512,70 @@ func TestRefusedToken(t *testing.T) {
 	})
 }
 
+// TestServerWantsAnotherSignIn: a token that is good but for how the person signed in leads to a sign-in as the server
+// wants it, at once (RFC 9470).
+func TestServerWantsAnotherSignIn(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		first := h.mustToken(host("claude"))
+		token, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{
+			Resource: serverURL, Refused: first.AccessToken.SHA256(),
+			Challenges: []string{`Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="300"`},
+		})
+		if err != nil || token.AccessToken.Equal(first.AccessToken) || h.refreshes() != 0 {
+			t.Fatalf("token %+v, %d refreshes, %v", token, h.refreshes(), err)
+		}
+		p := pages(h.issuer)
+		if len(p) != 2 || p[0].Has("acr_values") || p[0].Has("max_age") || p[1].Get("acr_values") != "gold silver" || p[1].Get("max_age") != "300" {
+			t.Errorf("pages %v", p)
+		}
+		if last := h.questions()[1]; last.Kind != face.KindSignIn || !strings.Contains(last.Why, "wants you to sign in again") {
+			t.Errorf("question %+v", last)
+		}
+	})
+}
+
+// TestIssuersThatGiveLittle: tokens that nobody can read, and no refresh token, are as good as any while they live.
+func TestIssuersThatGiveLittle(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, oauthtest.Opaque(), oauthtest.NoRefresh()).open()
+		defer func() { h.broker.Close() }()
+		first := h.mustToken(host("claude"))
+		if h.good(first) != http.StatusOK || strings.Contains(first.AccessToken.Reveal(), ".") {
+			t.Error("the token is no good, or can be read")
+		}
+		time.Sleep(2 * time.Hour)
+		_, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionNone})
+		if !errors.Is(err, localapi.ErrSignInRequired) || h.refreshes() != 0 {
+			t.Errorf("err %v, %d refreshes", err, h.refreshes())
+		}
+		if second := h.mustToken(host("claude")); h.good(second) != http.StatusOK || h.browsers != 2 {
+			t.Errorf("%d browsers", h.browsers)
+		}
+	})
+}
+
+// TestIssuerSaysWhenToComeBack: a refresh ahead of time that failed is not tried again before then (RFT-9).
+func TestIssuerSaysWhenToComeBack(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		first := h.mustToken(host("claude"))
+		time.Sleep(50 * time.Minute)
+		h.issuer.Fault("/token", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		for range 5 { // over 100 s
+			if !h.mustToken(host("claude")).AccessToken.Equal(first.AccessToken) {
+				t.Error("another token")
+			}
+			synctest.Wait()
+			time.Sleep(25 * time.Second)
+		}
+		if h.refreshes() != 1 {
+			t.Errorf("%d refreshes, want 1", h.refreshes())
+		}
+	})
+}
+
 func TestServerChangesItsIssuer(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		first := h.mustToken(host("claude"))

@@ -40,8 +40,8 @@ func (b *Broker) plan(g *grant, w *want) step {
 		}
 	}
 	switch {
-	case w.escalate:
-		return b.planSignIn(g, w, wanted, "the server turned down a fresh token")
+	case w.escalate != "":
+		return b.planSignIn(g, w, wanted, w.escalate)
 	case g.record.Problem != "":
 		return b.planSignIn(g, w, wanted, g.record.Problem)
 	case len(missing) > 0:
@@ -148,7 +148,7 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 			}
 			w.maySignIn = true
 		}
-		w.escalate, w.rule = false, "signed in"
+		w.escalate, w.rule = "", "signed in"
 		joined, err := b.signIn(ctx, t, scopeSet(wanted, rec.Requested), w.from.Host, w.yes)
 		w.signedIn = !joined
 		return err

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
@@ -223,7 +224,11 @@ func (b *Broker) renewAhead(g *grant, set scopes) {
 		b.mu.Lock()
 		g.ahead = false
 		if err != nil {
-			g.aheadAgain = time.Now().Add(30 * time.Second)
+			wait := 30 * time.Second
+			if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) {
+				wait = max(wait, refused.RetryAfter)
+			}
+			g.aheadAgain = time.Now().Add(wait)
 		}
 		b.mu.Unlock()
 		b.cfg.OnChange()
@@ -249,7 +254,12 @@ func (b *Broker) noteRefusal(ctx context.Context, w *want) error {
 		if dropped != nil && !w.guessed {
 			g.refused[w.refused] = refusal{at: time.Now(), key: dropped.scopes.key(), renewed: dropped.renewed}
 		}
-		w.escalate = g.refused[w.refused].renewed && len(w.demanded) == 0 && !w.guessed
+		if g.refused[w.refused].renewed && len(w.demanded) == 0 && !w.guessed {
+			w.escalate = "the server turned down a fresh token"
+		}
+		if dropped != nil && slices.ContainsFunc(w.challenges, func(c discovery.Challenge) bool { _, _, ok := c.Reauthentication(); return ok }) {
+			w.escalate = "the server wants you to sign in again, in another way or more recently"
+		}
 	}
 	b.mu.Unlock()
 	if dropped == nil || len(w.demanded) > 0 {

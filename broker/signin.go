@@ -130,6 +130,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	request := oauthflow.Request{
 		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer, Key: key,
 		Scopes: askIssuer(ask, t.issuer), Registration: b.registration(t.issuer.ID), SelectAccount: another,
+		ACRValues: t.acrValues, MaxAge: t.maxAge,
 		AskClient: func(ctx context.Context, issuer string) (oauthflow.Registration, error) {
 			return b.askClient(ctx, t, issuer)
 		},

@@ -57,7 +57,7 @@ type want struct {
 	refreshed map[string]bool // scope sets
 	asks      int
 	unasked   string // the question that nobody may be asked
-	escalate  bool   // a renewed token was refused as well: only a new sign-in can help
+	escalate  string // why only a new sign-in can help; "" when something else may
 	rule      string
 	target    *target // where to sign in, once that was looked up
 }

@@ -21,6 +21,8 @@ type target struct {
 	usable   []*discovery.Issuer // the issuers that the person may choose among; none when the server names one only
 	scopes   scopes              // of the challenge, else all the server supports; none: leave it to the issuer
 	account  string
+
+	acrValues, maxAge string // how the server wants the person to sign in (RFC 9470)
 }
 
 func (t *target) record() record {
@@ -51,6 +53,9 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 	}
 	for _, c := range challenges {
 		t.scopes = scopeSet(t.scopes, c.Scopes())
+		if acr, age, ok := c.Reauthentication(); ok {
+			t.acrValues, t.maxAge = acr, age
+		}
 	}
 	if len(t.scopes) == 0 {
 		t.scopes = scopeSet(resource.Scopes)

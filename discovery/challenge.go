@@ -20,6 +20,22 @@ func (c Challenge) Scopes() []string { return scopeTokens(strings.Split(c.Params
 // Error returns the error code (RFC 6750 §3.1), "" when there is none: the request carried no token.
 func (c Challenge) Code() string { return c.Params["error"] }
 
+// Reauthentication returns how the server wants the person to sign in anew (RFC 9470 §3): the classes of authentication
+// it takes, and the most seconds since; "" when it does not say. ok is false when it wants no such thing.
+func (c Challenge) Reauthentication() (acrValues, maxAge string, ok bool) {
+	if c.Code() != "insufficient_user_authentication" {
+		return "", "", false
+	}
+	other := func(r rune) bool { return r < ' ' || r > '~' }
+	if acrValues = c.Params["acr_values"]; len(acrValues) > maxACR || strings.ContainsFunc(acrValues, other) {
+		acrValues = ""
+	}
+	if maxAge = c.Params["max_age"]; len(maxAge) > 9 || strings.Trim(maxAge, "0123456789") != "" {
+		maxAge = ""
+	}
+	return acrValues, maxAge, true
+}
+
 // ours reports whether c can be answered with an OAuth token.
 func (c Challenge) ours() bool {
 	return c.Scheme == "bearer" || c.Scheme == "dpop" || c.ResourceMetadata() != ""
@@ -41,7 +57,8 @@ func scopeTokens(words []string) []string {
 const (
 	maxField      = 16 << 10 // bytes; a longer field is left out
 	maxChallenges = 32
-	maxParams     = 32 // of one challenge
+	maxParams     = 32  // of one challenge
+	maxACR        = 500 // bytes of acr_values, which travel in a URL
 )
 
 // ParseChallenges reads the WWW-Authenticate fields of one response, each field any number of challenges. What is

@@ -101,6 +101,24 @@ func TestChallengeScopes(t *testing.T) {
 	}
 }
 
+// CHL-12: what does not fit a URL of ours is left out, and the rest is asked for all the same.
+func TestReauthentication(t *testing.T) {
+	for in, want := range map[string][3]string{
+		`Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age=5`:           {"gold silver", "5", "true"},
+		`Bearer error="insufficient_user_authentication"`:                                                {"", "", "true"},
+		`Bearer error="insufficient_user_authentication", acr_values="` + strings.Repeat("x", 501) + `"`: {"", "", "true"},
+		`Bearer error="insufficient_user_authentication", acr_values="caf\xe9", max_age="-1"`:            {"", "", "true"},
+		`Bearer error="insufficient_user_authentication", max_age="9999999999"`:                          {"", "", "true"},
+		`Bearer error="invalid_token", acr_values="gold", max_age=5`:                                     {"", "", "false"},
+		`Bearer acr_values="gold"`: {"", "", "false"},
+	} {
+		acr, age, ok := ParseChallenges([]string{strings.ReplaceAll(in, `\xe9`, "\xe9")})[0].Reauthentication()
+		if got := [3]string{acr, age, fmt.Sprint(ok)}; got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
 // format writes challenges as RFC 9110 §11.6.1 does.
 func format(challenges []Challenge) string {
 	var all []string

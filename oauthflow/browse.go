@@ -85,6 +85,11 @@ func authorizationURL(req Request, reg Registration, p *pending, verifier string
 	if prompt != nil {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", strings.Join(prompt, " ")))
 	}
+	for name, value := range map[string]string{"acr_values": req.ACRValues, "max_age": req.MaxAge} {
+		if value != "" {
+			opts = append(opts, oauth2.SetAuthURLParam(name, value))
+		}
+	}
 	config := oauth2Config(req, reg, p.redirectURI)
 	endpoint, err := pageAddress(config.Endpoint.AuthURL)
 	if err != nil {

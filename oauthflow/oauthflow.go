@@ -51,6 +51,8 @@ type Request struct {
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
 	Registration  Registration      // zero: SignIn makes one in the order of the specification
 	SelectAccount bool              // ask the issuer to let the person pick another account
+	ACRValues     string            // how the person must sign in (RFC 9470 §4); "" leaves the parameter out
+	MaxAge        string            // seconds: how recently; "" leaves the parameter out
 
 	// AskClient asks the person for a client ID when there is no other way; nil means there is nobody to ask.
 	AskClient func(ctx context.Context, issuer string) (Registration, error)
