@@ -2,6 +2,7 @@
 # make test       everything: vet, staticcheck, unit tests with -race, cross builds, end-to-end tests with real parts
 # make build      bin/valetkey and bin/vk
 # make headless   bin/valetkey-headless: no windows, no cgo
+# make mutate     breaks one rule of docs/conformance.md after the other, in a copy, and fails when no test notices
 # make bench      the figures, as ratios against floors measured in the same run
 # make cleanroom  README's two commands in a fresh, minimal Debian 12
 
@@ -14,7 +15,7 @@ GOBUILD := go build -trimpath -ldflags '$(LDFLAGS)'
 RACED   = $(shell go list ./... | grep -v -e /app$$ -e /e2e$$ -e valetkey/valetkey$$)
 PURE    = $(shell go list -tags headless ./... | grep -v -e /app$$ -e /e2e)
 
-.PHONY: demo test build headless bench cleanroom lint unit cross e2e clean FORCE
+.PHONY: demo test build headless mutate bench cleanroom lint unit cross e2e clean FORCE
 
 build:
 	@scripts/deps build
@@ -64,6 +65,9 @@ cross:
 e2e: build headless bin/vkdemo
 	go test -tags e2e -count=1 ./keystore ./tray ./peer
 	go test -tags e2e -count=1 -timeout 20m ./e2e
+
+mutate:
+	go run ./e2e/mutate
 
 bench: build headless bin/vkdemo
 	@scripts/deps bench

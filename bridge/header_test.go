@@ -55,6 +55,7 @@ func TestAnnotations(t *testing.T) {
 		property(`{"type":"boolean","x-mcp-header":"Method"}`):                                                                    "[{[p] Method}]",
 		property(`{"type":"object","properties":{"q":{"type":"string","x-mcp-header":"Q"}}}`):                                     "[{[p q] Q}]",
 		`{"properties":{"a":{"type":"string","x-mcp-header":"A"},"b":{"type":"string","x-mcp-header":"B"}}}`:                      "[{[a] A} {[b] B}]",
+		property(`{"$ref":"https://elsewhere.example/schema.json"}`):                                                              "[]", // SEC-21: nothing is fetched; there is nothing to fetch it with
 		`{"properties":{"x-mcp-header":{"type":"string"}}}`:                                                                       "[]", // the name of a property
 		`{"properties":{"a":{"type":"object","default":{"x-mcp-header":5},"examples":[{"x-mcp-header":"a b"}]}}}`:                 "[]", // data
 		property(`{"type":"number","x-mcp-header":"A"}`):                                                                          "invalid",

@@ -27,6 +27,9 @@ var mutations = []mutation{
 	{"CHL-8 new issuer after a refusal", "broker/refresh.go", "		if id == issuer {\n			return nil", "		if id != \"\" {\n			return nil", nil},
 
 	// What it cannot see.
+	{"CHL-12 another sign-in that the server wants", "broker/refresh.go", "if dropped != nil && slices.ContainsFunc", "if dropped == nil && slices.ContainsFunc", nil},
+	{"CHL-12 as it wants it", "broker/signin.go", "		ACRValues: t.acrValues, MaxAge: t.maxAge,\n", "", nil},
+	{"RFT-9 an issuer that says when to come back", "broker/refresh.go", "wait = max(wait, refused.RetryAfter)", "_ = wait", nil},
 	{"RES-1 resource in the authorization request", "oauthflow/browse.go", `		oauth2.SetAuthURLParam("resource", req.Resource),` + "\n", "", nil},
 	{"RES-1 resource with the code", "oauthflow/tokens.go", `oauth2.SetAuthURLParam("resource", req.Resource))`, `oauth2.SetAuthURLParam("x", req.Resource))`, nil},
 	{"RFT-3 resource with the refresh", "oauthflow/tokens.go", `		"resource":      {req.Resource},` + "\n", "", nil},
@@ -62,7 +65,7 @@ var mutations = []mutation{
 	{"ASM-8 https endpoints", "discovery/fetch.go", `case u.Scheme != "https":`, `case u.Scheme == "":`, nil},
 	{"SEC-6 bounded bodies", "outbound/guard.go", "if g.maxBody > 0 {", "if g.maxBody > MaxBody {", nil},
 	{"USE-6 redirects with a token", "outbound/guard.go", ` || first.Header.Get("Authorization") != ""`, "", nil},
-	{"BRG-30 the gateway's redirects", "gateway/exchange.go", "if !same || !repeats ||", "if !repeats ||", nil},
+	{"BRG-30 the gateway's redirects", "gateway/exchange.go", "if !same || !repeats ||", "if same = to != nil; !same || !repeats ||", nil},
 	{"USE-2 token on GET and DELETE", "gateway/exchange.go", `"Bearer "+x.token.AccessToken.Reveal()) //`, `map[bool]string{true: "Bearer " + x.token.AccessToken.Reveal()}[x.request.Method == "POST"]) //`, nil},
 	{"USE-7 no credentials of the host", "gateway/header.go", `"Dpop", "Cookie", "Cookie2"`, `"Dpop", "Cookie2"`, nil},
 	{"PRM-8 found but invalid: no fallback", "discovery/resource.go", "ok && m.json {", "ok && m.json && m.clean {", nil},
@@ -72,7 +75,7 @@ var mutations = []mutation{
 	{"RFT-12 refused for ever", "gateway/exchange.go", "maxRefused = 2 //", "maxRefused = 50 //", nil},
 	{"RFT-5 the new refresh token is kept", "broker/refresh.go", "				r.Refresh = kept{tokens.Refresh}\n", "", nil},
 	{"RFT-6 saved before it is shared", "broker/refresh.go", "	if !tokens.Refresh.Empty() || wide ||", "	if wide ||", nil},
-	{"RFT-7 one refresh at a time", "broker/refresh.go", "if gone || h != nil && h.lives(minValid) || rec.Problem", "if gone || rec.Problem", nil},
+	{"RFT-7 one refresh at a time", "broker/refresh.go", "if gone || h != nil && h.lives(minValid) || rec.Problem", "if gone || h != nil && gone || rec.Problem", nil},
 	{"RFT-7 a host that hangs up", "broker/refresh.go", "context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)", "context.WithTimeout(ctx, refreshTimeout)", nil},
 	{"RFT-8 invalid_grant", "broker/refresh.go", `case "invalid_grant", "invalid_client", "unauthorized_client":`, `case "invalid_client", "unauthorized_client":`, nil},
 	{"RFT-9 5xx costs nothing", "broker/refresh.go", "if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) {", "if !errors.As(err, &refused) {", nil},
