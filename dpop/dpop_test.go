@@ -3,7 +3,10 @@ package dpop
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +69,12 @@ func TestProof(t *testing.T) {
 	}
 	if strings.Contains(proof, "at.") || head.KeyID != "" {
 		t.Errorf("header %+v", head)
+	}
+
+	content, err := base64.RawURLEncoding.DecodeString(strings.Split(proof, ".")[1])
+	var all map[string]any
+	if err != nil || json.Unmarshal(content, &all) != nil || !slices.Equal(slices.Sorted(maps.Keys(all)), []string{"ath", "htm", "htu", "iat", "jti"}) {
+		t.Errorf("claims %s, %v", content, err) // XDP-7: no content_digest among them
 	}
 
 	again, _ := k.Proof("POST", "https://mcp.example.com/mcp", token, "")
