@@ -104,6 +104,7 @@ type grant struct {
 	unsaved    bool                 // the keychain did not take the newest record
 	down       string               // why the issuer could not be reached the last time; "" when it could
 	gone       bool                 // forgotten
+	looked     time.Time            // when a challenge had the server's metadata read anew
 	ahead      bool                 // a refresh runs in the background
 	aheadAgain time.Time            // not before this, after one failed
 }

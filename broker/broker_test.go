@@ -602,6 +602,31 @@ func TestServerChangesItsIssuer(t *testing.T) {
 	})
 }
 
+// TestChallengeWithAnotherAnswer: a server that points to its metadata with any other status may have changed its issuer;
+// if not, nothing happens, and not at each answer (CHL-8).
+func TestChallengeWithAnotherAnswer(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		first := h.mustToken(host("claude"))
+		request := localapi.TokenRequest{Resource: serverURL, Challenges: []string{`Bearer resource_metadata="` + h.server.MetadataURL() + `"`}}
+		looked := h.server.Count(oauthtest.ResourcePath)
+		for range 5 {
+			if token, err := h.broker.Token(t.Context(), host("claude"), request); err != nil || !token.AccessToken.Equal(first.AccessToken) {
+				t.Fatalf("token %+v, %v", token, err)
+			}
+		}
+		if n := h.server.Count(oauthtest.ResourcePath) - looked; n != 1 {
+			t.Errorf("the metadata was read %d times, want 1", n)
+		}
+		time.Sleep(lookEvery)
+		other := h.world.AddIssuer("https://login.example.net")
+		h.server.Metadata(func(doc map[string]any) { doc["authorization_servers"] = []string{other.ID()} })
+		token, err := h.broker.Token(t.Context(), host("claude"), request)
+		if err != nil || token.Issuer != other.ID() || h.browsers != 2 {
+			t.Errorf("token %+v, %d browsers, %v", token, h.browsers, err)
+		}
+	})
+}
+
 func TestForget(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.mustToken(host("claude"))

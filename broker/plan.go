@@ -149,6 +149,7 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 			w.maySignIn = true
 		}
 		w.escalate, w.rule = "", "signed in"
+		t.fewer = wanted
 		joined, err := b.signIn(ctx, t, scopeSet(wanted, rec.Requested), w.from.Host, w.yes)
 		w.signedIn = !joined
 		return err

@@ -269,6 +269,29 @@ func (b *Broker) noteRefusal(ctx context.Context, w *want) error {
 	if w.guessed {
 		w.rule = "it asked again at once, so the server may have turned the last token down"
 	}
+	return b.lookAnew(ctx, g, w, server, issuer)
+}
+
+// lookEvery bounds how often an answer that is no refusal has metadata read anew: some servers point to it with each.
+const lookEvery = time.Minute
+
+// noteChallenge takes in a challenge that came with another answer than a refusal, and points to the server's metadata:
+// that may have changed (RFC 9728 §5.2).
+func (b *Broker) noteChallenge(ctx context.Context, w *want) error {
+	b.mu.Lock()
+	g := b.find(w.url, w.account, w.from.Host)
+	if g == nil || time.Since(g.looked) < lookEvery {
+		b.mu.Unlock()
+		return nil
+	}
+	g.looked = time.Now()
+	server, issuer := g.record.Server, g.record.Issuer
+	b.mu.Unlock()
+	return b.lookAnew(ctx, g, w, server, issuer)
+}
+
+// lookAnew reads the server's metadata where w's challenges say. If it names g's issuer no more, g needs a sign-in.
+func (b *Broker) lookAnew(ctx context.Context, g *grant, w *want, server, issuer string) error {
 	resource, _, err := b.cfg.Discovery.Resource(ctx, server, w.challenges)
 	switch {
 	case errors.Is(err, discovery.ErrUnreachable), errors.Is(err, discovery.ErrNoSignIn):

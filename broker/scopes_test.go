@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -105,6 +107,40 @@ func TestIssuerThatGivesLess(t *testing.T) {
 		time.Sleep(missingFor)
 		if _, err := h.broker.Token(t.Context(), host("claude"), stepUp); err != nil || h.browsers != 2 {
 			t.Errorf("after a while: %d browsers, %v", h.browsers, err)
+		}
+	})
+}
+
+// TestIssuerGivesUpAScope: what was asked for before and is not known any more does not stand in the way; what is asked
+// for now and not known is told (TOK-15).
+func TestIssuerGivesUpAScope(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("cursor"), "old")
+		first := h.mustToken(host("claude"), "read")
+		h.issuer.Fault("/authorize", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			q := r.URL.Query()
+			if !slices.Contains(strings.Fields(q.Get("scope")), "old") {
+				next.ServeHTTP(w, r)
+				return
+			}
+			back := url.Values{"error": {"invalid_scope"}, "state": {q.Get("state")}, "iss": {issuerID}}
+			http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusSeeOther)
+		})
+		demand := func(scope string) (*localapi.Token, error) {
+			return h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{
+				Resource: serverURL, Refused: first.AccessToken.SHA256(),
+				Challenges: []string{`Bearer error="insufficient_scope", scope="` + scope + `"`},
+			})
+		}
+		token, err := demand("write")
+		if err != nil || token.Scope != "read write" || h.browsers != 4 || h.issuer.Count("/register") != 1 {
+			t.Fatalf("token %+v, %d browsers, %d registrations, %v", token, h.browsers, h.issuer.Count("/register"), err)
+		}
+		if got := h.broker.grants[0].record.Requested; !slices.Equal(got, []string{"read", "write"}) {
+			t.Errorf("it will ask for %q again", got)
+		}
+		if _, err := demand("old"); !errors.Is(err, localapi.ErrIssuer) || h.browsers != 5 {
+			t.Errorf("%v after %d browsers", err, h.browsers)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -135,7 +136,14 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 			return b.askClient(ctx, t, issuer)
 		},
 	}
+	before := ask
 	registration, tokens, err := b.flow.SignIn(ctx, request)
+	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
+		// TOK-15: a scope that the issuer has given up must not stand in the way for ever.
+		ask, before = t.fewer, nil
+		request.Scopes, request.Registration = askIssuer(ask, t.issuer), registration
+		registration, tokens, err = b.flow.SignIn(ctx, request)
+	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
 	b.logSignIn(t, ask, err)
 	if err != nil {
@@ -152,7 +160,9 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		r.Name, r.Prefix = t.resource.Name, t.resource.Prefix
 		r.Registration = keepRegistration(registration)
 		r.Refresh, r.Key = kept{tokens.Refresh}, binding
-		r.Requested = scopeSet(r.Requested, ask)
+		if r.Requested = scopeSet(r.Requested, before); before == nil {
+			r.Requested = ask
+		}
 		r.Granted = got
 		r.Problem, r.Wide = "", false
 		r.SignedInAt, r.RefreshedAt = now, now

@@ -208,8 +208,13 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.refused != "" {
+	switch {
+	case w.refused != "":
 		if err := b.noteRefusal(ctx, w); err != nil {
+			return nil, err
+		}
+	case slices.ContainsFunc(w.challenges, func(c discovery.Challenge) bool { return c.ResourceMetadata() != "" }):
+		if err := b.noteChallenge(ctx, w); err != nil {
 			return nil, err
 		}
 	}

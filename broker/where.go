@@ -21,6 +21,7 @@ type target struct {
 	usable   []*discovery.Issuer // the issuers that the person may choose among; none when the server names one only
 	scopes   scopes              // of the challenge, else all the server supports; none: leave it to the issuer
 	account  string
+	fewer    scopes // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
 	acrValues, maxAge string // how the server wants the person to sign in (RFC 9470)
 }

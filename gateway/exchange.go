@@ -61,7 +61,7 @@ func (x *exchange) run(w http.ResponseWriter) (*http.Response, error) {
 	if x.client, err = x.gateway.cfg.HTTP(x.request.Context(), x.server); err != nil {
 		return nil, x.unreachable(err)
 	}
-	refused, steps, key := 0, 0, ""
+	refused, steps, looked, key := 0, 0, false, ""
 	for {
 		resp, err := x.send()
 		if err != nil {
@@ -89,6 +89,15 @@ func (x *exchange) run(w http.ResponseWriter) (*http.Response, error) {
 				return nil, e
 			}
 			err = x.stepUp(challenges, scopes, key)
+		case !looked && resp.StatusCode >= 400 && x.request.Method == http.MethodPost && pointsToMetadata(challenges):
+			// RFC 9728 §5.2: the metadata may have changed, whatever the status. Most often it has not. The answer to
+			// what is no message may only mean that it is not offered.
+			looked = true
+			last := x.token.AccessToken
+			if err = x.fetch(localapi.TokenRequest{Challenges: challenges}); err == nil && (x.token.AccessToken.Equal(last) || !x.message.repeats()) {
+				return resp, nil
+			}
+			discard(resp)
 		default:
 			return resp, nil
 		}
@@ -193,6 +202,10 @@ func (x *exchange) stepUp(challenges, scopes []string, key string) error {
 func (x *exchange) budgetKey(scopes []string) string {
 	host := x.from.Host
 	return strings.Join([]string{host.Key, host.Instance, x.server, x.message.operation(x.request.Method), strings.Join(scopes, " ")}, "\n")
+}
+
+func pointsToMetadata(challenges []string) bool {
+	return slices.ContainsFunc(discovery.ParseChallenges(challenges), func(c discovery.Challenge) bool { return c.ResourceMetadata() != "" })
 }
 
 // insufficient reports whether an answer asks for a step-up (RFC 6750 §3.1), and for which scopes.

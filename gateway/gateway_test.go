@@ -215,6 +215,7 @@ func TestHeaders(t *testing.T) {
 const (
 	invalid = `Bearer error="invalid_token"`
 	narrow  = `Bearer error="insufficient_scope", scope="b a"`
+	points  = `Bearer resource_metadata="https://mcp.example.com/prm"`
 	call    = `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"add","arguments":{}}}`
 )
 
@@ -253,16 +254,26 @@ func TestRefusals(t *testing.T) {
 			}
 			return "t", nil
 		}, 200, "consent_denied", "the person said no", 1},
-		"forbidden":            {[]reply{{403, ""}}, nil, 403, "", "", 1},
-		"forbidden, invalid":   {[]reply{{403, invalid}}, nil, 403, "", "", 1},
-		"forbidden, no bearer": {[]reply{{403, `Basic error="insufficient_scope"`}}, nil, 403, "", "", 1},
-		"bad request":          {[]reply{{400, narrow}}, nil, 400, "", "", 1},
-		"not found":            {[]reply{{404, ""}}, nil, 404, "", "", 1},
-		"gone":                 {[]reply{{410, ""}}, nil, 410, "", "", 1},
-		"server error":         {[]reply{{500, invalid}}, nil, 500, "", "", 1},
-		"unavailable":          {[]reply{{503, ""}}, nil, 503, "", "", 1},
-		"accepted":             {[]reply{{202, ""}}, nil, 202, "", "", 1},
-		"not modified":         {[]reply{{304, ""}}, nil, 304, "", "", 1},
+		"forbidden":             {[]reply{{403, ""}}, nil, 403, "", "", 1},
+		"forbidden, invalid":    {[]reply{{403, invalid}}, nil, 403, "", "", 1},
+		"forbidden, no bearer":  {[]reply{{403, `Basic error="insufficient_scope"`}}, nil, 403, "", "", 1},
+		"bad request":           {[]reply{{400, narrow}}, nil, 400, "", "", 1},
+		"points, nothing new":   {[]reply{{400, points}}, func(int, localapi.TokenRequest) (string, error) { return "same", nil }, 400, "", "", 1},
+		"points, another token": {[]reply{{400, points}, good}, nil, 200, "", "", 2},
+		"points for ever":       {[]reply{{403, points}, {403, points}}, nil, 403, "", "", 2},
+		"points, then refused":  {[]reply{{400, points}, unauthorized, good}, nil, 200, "", "", 3},
+		"points, signed in in vain": {[]reply{{400, points}}, func(n int, _ localapi.TokenRequest) (string, error) {
+			if n > 1 {
+				return "", denied
+			}
+			return "t", nil
+		}, 200, "consent_denied", "the person said no", 1},
+		"not found":    {[]reply{{404, ""}}, nil, 404, "", "", 1},
+		"gone":         {[]reply{{410, ""}}, nil, 410, "", "", 1},
+		"server error": {[]reply{{500, invalid}}, nil, 500, "", "", 1},
+		"unavailable":  {[]reply{{503, ""}}, nil, 503, "", "", 1},
+		"accepted":     {[]reply{{202, ""}}, nil, 202, "", "", 1},
+		"not modified": {[]reply{{304, ""}}, nil, 304, "", "", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var bodies, used []string
@@ -298,13 +309,17 @@ func TestRefusals(t *testing.T) {
 				}
 				// The token that did not do is named to the broker, with the server's own words.
 				req, last := asked.requests()[i], strings.TrimPrefix(used[i-1], "Bearer ")
-				if req.Refused != secret.New(last).SHA256() || len(req.Challenges) > 0 && req.Challenges[0] != c.replies[i-1].challenge {
+				want := secret.New(last).SHA256()
+				if c.replies[i-1].challenge == points {
+					want = "" // it did not turn the token down
+				}
+				if req.Refused != want || len(req.Challenges) > 0 && req.Challenges[0] != c.replies[i-1].challenge {
 					t.Errorf("token request %d: %+v", i, req)
 				}
 				if used[i] == used[i-1] {
 					t.Errorf("request %d carried the same token again", i)
 				}
-				if step := c.replies[i-1].status == 403; (req.Reason == "tools/call add") != step {
+				if step := c.replies[i-1].challenge == narrow; (req.Reason == "tools/call add") != step {
 					t.Errorf("token request %d: reason %q", i, req.Reason)
 				}
 			}
