@@ -28,6 +28,9 @@ var mutations = []mutation{
 
 	// What it cannot see.
 	{"CHL-12 another sign-in that the server wants", "broker/refresh.go", "if dropped != nil && slices.ContainsFunc", "if dropped == nil && slices.ContainsFunc", nil},
+	{"CHL-8 a challenge with any status", "gateway/exchange.go", "looked = true\n", "looked = true\n			return resp, nil\n", nil},
+	{"CHL-8 new issuer without a refusal", "broker/token.go", "if err := b.noteChallenge(ctx, w); err != nil {", "if err := error(nil); err != nil {", nil},
+	{"TOK-15 a scope that was given up", "broker/signin.go", `refused.Code == "invalid_scope" &&`, `refused.Code == "" &&`, nil},
 	{"CHL-12 as it wants it", "broker/signin.go", "		ACRValues: t.acrValues, MaxAge: t.maxAge,\n", "", nil},
 	{"RFT-9 an issuer that says when to come back", "broker/refresh.go", "wait = max(wait, refused.RetryAfter)", "_ = wait", nil},
 	{"RES-1 resource in the authorization request", "oauthflow/browse.go", `		oauth2.SetAuthURLParam("resource", req.Resource),` + "\n", "", nil},
