@@ -57,7 +57,7 @@ func (rt roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		StatusCode: answer.status, Status: fmt.Sprintf("%d %s", answer.status, http.StatusText(answer.status)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: answer.sent, ContentLength: -1, Request: req,
-		Body: &responseBody{reader, func() { letGo(); end() }},
+		Body: &responseBody{reader, ctx, func() { letGo(); end() }},
 	}, nil
 }
 
@@ -96,7 +96,17 @@ func serverRequest(ctx context.Context, req *http.Request, body []byte) *http.Re
 // responseBody ends the server's side when the reader closes it.
 type responseBody struct {
 	*io.PipeReader
+	ctx  context.Context
 	done func()
+}
+
+// Read tells a reader that went away so, as net/http does.
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.PipeReader.Read(p)
+	if errors.Is(err, io.ErrClosedPipe) && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	return n, err
 }
 
 func (b *responseBody) Close() error {
