@@ -213,5 +213,8 @@ func TestEndedSignInEndsItsTokens(t *testing.T) {
 		if !errors.Is(err, localapi.ErrSignInRequired) {
 			t.Errorf("token %+v, err %v", token, err)
 		}
+		if n := len(h.broker.grants[0].held); n != 0 {
+			t.Errorf("%d tokens are still in memory", n)
+		}
 	})
 }

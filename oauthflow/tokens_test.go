@@ -220,6 +220,29 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestCodeIsSentOnce: whatever stands above it, the recorder lets no second request pass, above all not after a failure
+// that leaves open what the issuer did (TOK-14).
+func TestCodeIsSentOnce(t *testing.T) {
+	for name, failure := range map[string]error{"answered": nil, "lost": errors.New("connection reset")} {
+		sent := 0
+		c := &recorder{base: roundTrip(func(r *http.Request) (*http.Response, error) {
+			sent++
+			return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, failure
+		})}
+		req := httptest.NewRequest(http.MethodPost, "https://issuer.example.com/token", nil)
+		if _, err := c.RoundTrip(req); !errors.Is(err, failure) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := c.RoundTrip(req); !errors.Is(err, errSentTwice) || sent != 1 {
+			t.Errorf("%s: %v after %d requests", name, err, sent)
+		}
+	}
+}
+
 func FuzzReadTokens(f *testing.F) {
 	f.Add(200, []byte(`{"access_token":"at","token_type":"Bearer","expires_in":"1e9","scope":"a"}`))
 	f.Add(400, []byte(`{"error":"invalid_grant"}`))
