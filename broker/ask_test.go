@@ -90,7 +90,12 @@ func TestAskSaysWhatIsSo(t *testing.T) {
 	ask := localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionAsk}
 	asking := "Valet Key asks about it now: answer there, then try again"
 	inHouse(t, func(t *testing.T, h *house) {
-		h.person = silent
+		person := func(answers func(context.Context, face.Question) (face.Answer, error)) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.person = answers
+		}
+		person(silent)
 		missing := func(name string) error {
 			t.Helper()
 			_, err := h.broker.Token(t.Context(), host(name), ask)
@@ -98,14 +103,14 @@ func TestAskSaysWhatIsSo(t *testing.T) {
 		}
 		hinted(t, missing("claude"), localapi.ErrSignInRequired, "nobody signed in to mcp.example.com yet", asking)
 		time.Sleep(answerTime + time.Second)
-		h.person = always
+		person(always)
 		h.mustToken(host("cursor"))
-		h.person = no
+		person(no)
 		hinted(t, missing("claude"), localapi.ErrConsentRequired, "claude was not allowed to use mcp.example.com yet", asking)
 		time.Sleep(time.Second)
 		denied(t, missing("claude"), "said no to this a moment ago", denyCooldown-time.Second)
 		time.Sleep(denyCooldown)
-		h.person = silent
+		person(silent)
 		for range 2 {
 			hinted(t, missing("claude"), localapi.ErrConsentRequired, "claude was not allowed to use mcp.example.com yet", asking)
 			time.Sleep(answerTime + time.Second)

@@ -65,8 +65,9 @@ func TestWithdrawn(t *testing.T) {
 			answers := map[string]chan string{}
 			for _, kind := range kinds {
 				method := map[bool]string{true: "GET", false: "POST"}[kind == "stream"]
-				answers[kind] = make(chan string, 1)
-				go func() { answers[kind] <- s.whole(method, kind, arrived) }()
+				answer := make(chan string, 1)
+				answers[kind] = answer
+				go func() { answer <- s.whole(method, kind, arrived) }()
 			}
 			for range kinds {
 				<-begun
