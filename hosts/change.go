@@ -29,25 +29,32 @@ type Change struct {
 	delete  bool   // the file goes: it was made for our entry and holds nothing else
 }
 
-// Connect works out how to add a server to a host. An empty name means one made of the URL, an empty via the best
-// channel the host has for this server. A file that cannot be edited gives an *Unreadable with the block to put there
-// by hand.
+// Connect works out how to add a server to a host. An empty name means one made of the URL that the host has given to no
+// other server, and that the host must not have this one yet. An empty via means the best channel that the host has for
+// it. A file that cannot be edited gives an *Unreadable with the block to put there by hand.
 func (h *Host) Connect(env Env, server, name string, via Channel) (*Change, error) {
 	u, err := checkServer(server)
 	if err != nil {
 		return nil, err
 	}
+	f, err := readFile(h.File(env))
+	if err != nil {
+		return nil, err
+	}
+	before, unreadable := h.format.entries(f.text)
+	taken := func(name string) bool {
+		return slices.ContainsFunc(before, func(e found) bool { return e.name == name })
+	}
 	if name == "" {
-		name = defaultName(u)
+		if had := ourName(env, before, u.String()); had != "" {
+			return nil, localapi.Errorf(localapi.ErrBadRequest, "%s already has a server called %s, which is this one", h.Name, had).WithHint("to have it twice, give this one another name, with --name")
+		}
+		name = freeName(defaultName(u), taken)
 	}
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
 	via, value, err := h.choose(env, u, name, via)
-	if err != nil {
-		return nil, err
-	}
-	f, err := readFile(h.File(env))
 	if err != nil {
 		return nil, err
 	}
@@ -65,17 +72,26 @@ func (h *Host) Connect(env Env, server, name string, via Channel) (*Change, erro
 		return nil, err
 	}
 	c.Block = shown(empty.text)
-	before, err := h.format.entries(f.text)
-	if err == nil && slices.ContainsFunc(before, func(e found) bool { return e.name == name }) {
+	if taken(name) {
 		return nil, localapi.Errorf(localapi.ErrBadRequest, "%s already has a server called %s", h.Name, name).WithHint("give this one another name, with --name")
 	}
-	if err == nil {
-		err = c.insert(env, before, value)
+	if unreadable == nil {
+		unreadable = c.insert(env, before, value)
 	}
-	if err != nil {
-		return nil, &Unreadable{Host: h.Name, File: f.path, Block: c.Block, Err: err}
+	if unreadable != nil {
+		return nil, &Unreadable{Host: h.Name, File: f.path, Block: c.Block, Err: unreadable}
 	}
 	return c, nil
+}
+
+// ourName is the name of an entry of ours for a server, "" if there is none.
+func ourName(env Env, entries []found, server string) string {
+	for _, e := range entries {
+		if ours, ok := ourEntry(env, e); ok && localapi.SameServer(ours.Server, server) {
+			return ours.Name
+		}
+	}
+	return ""
 }
 
 // insert works out the edit of an addition, and looks at the outcome: all entries as they were, the new one found again

@@ -266,7 +266,17 @@ func checkServer(server string) (*url.URL, error) {
 	return u, nil
 }
 
-// defaultName makes a name for a server's entry out of its host name: mcp.linear.app becomes linear.
+// ShortName is what a server is called where its URL is too long: mcp.linear.app is linear. It is made of the URL alone,
+// not of what the server says of itself, and two servers may have the same. It is "" for what is no server's URL.
+func ShortName(server string) string {
+	u, err := checkServer(server)
+	if err != nil {
+		return ""
+	}
+	return defaultName(u)
+}
+
+// defaultName makes a name for a server's entry out of its host name.
 func defaultName(server *url.URL) string {
 	host := strings.ToLower(server.Hostname())
 	if isLoopback(host) {
@@ -289,6 +299,15 @@ func defaultName(server *url.URL) string {
 }
 
 const maxName = 48
+
+// freeName is name, or if that is taken name with a number behind it.
+func freeName(name string, taken func(string) bool) string {
+	free := name
+	for n := 2; taken(free); n++ {
+		free = fmt.Sprintf("%s-%d", name[:min(len(name), maxName-3)], n)
+	}
+	return free
+}
 
 // checkName accepts the names that every host and every format takes as they are.
 func checkName(name string) error {

@@ -255,7 +255,7 @@ func TestRefused(t *testing.T) {
 		"YAML list":         {"goose", "extensions: [1]\n", server, "", "", "is not an object", true},
 		"not a script":      {"crush", "if s3cret\n", server, "", "", "is not a shell script", true},
 		"continued line":    {"crush", "option debug true \\", server, "", "", "cannot be edited", true},
-		"name taken":        {"cursor", `{"mcpServers": {"example": {"command": "x"}}}`, server, "", "", "already has a server called example", false},
+		"name taken":        {"cursor", `{"mcpServers": {"example": {"command": "x"}}}`, server, "example", "", "already has a server called example", false},
 		"name of a server":  {"cursor", ``, server, "a b", "", "cannot be the name", false},
 		"no URL":            {"cursor", ``, "mcp.example.com", "", "", "not the address of an MCP server", false},
 		"in the clear":      {"cursor", ``, "http://mcp.example.com/mcp", "", "", "on this computer", false},
@@ -503,6 +503,30 @@ func TestDefaultName(t *testing.T) {
 		must(t, err)
 		if got := defaultName(u); got != want || checkName(got) != nil {
 			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestFreeName: a name that nobody chose gives way to what is there.
+func TestFreeName(t *testing.T) {
+	h, _ := Lookup("cursor")
+	env := machine(t, "linux")
+	write(t, h.File(env), `{"mcpServers": {"example": {"command": "x"}, "example-2": {"command": "y"}}}`)
+	c, err := h.Connect(env, server, "", "")
+	must(t, err)
+	if c.Entry.Name != "example-3" {
+		t.Errorf("called %s", c.Entry.Name)
+	}
+	long := strings.Repeat("x", maxName)
+	if got := freeName(long, func(name string) bool { return name == long }); checkName(got) != nil || got == long {
+		t.Errorf("called %s", got)
+	}
+}
+
+func TestShortName(t *testing.T) {
+	for in, want := range map[string]string{"https://mcp.linear.app/mcp": "linear", "linear": "", "http://mcp.linear.app/mcp": "", "": ""} {
+		if got := ShortName(in); got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
 }

@@ -134,3 +134,19 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	b.extend()
 	return b.ReadCloser.Read(p)
 }
+
+// SameServer reports whether two URLs name the same server as far as a person cares. It only picks what to show.
+func SameServer(a, b string) bool {
+	plain := func(s string) string {
+		u, err := url.Parse(s)
+		if err != nil {
+			return s
+		}
+		port := ":" + u.Port()
+		if u.Port() == "" || u.Scheme == "https" && port == ":443" || u.Scheme == "http" && port == ":80" {
+			port = ""
+		}
+		return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + port + strings.TrimSuffix(u.EscapedPath(), "/") + "?" + u.RawQuery
+	}
+	return plain(a) == plain(b)
+}

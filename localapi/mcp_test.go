@@ -185,3 +185,24 @@ func (c chanWriter) Write(line []byte) (int, error) {
 	c <- string(line)
 	return len(line), nil
 }
+
+func TestSameServer(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://a.example/mcp", "HTTPS://A.example:443/mcp/", true},
+		{"http://a.example:80", "http://a.example/", true},
+		{"https://a.example/mcp", "https://a.example/MCP", false},
+		{"https://a.example/mcp", "http://a.example/mcp", false},
+		{"https://a.example:80/mcp", "https://a.example/mcp", false},
+		{"https://a.example/mcp?x=1", "https://a.example/mcp", false},
+		{"https://a.example/a%2Fb", "https://a.example/a/b", false},
+		{"%", "%", true},
+		{"%", "https://a.example", false},
+	} {
+		if got := SameServer(c.a, c.b); got != c.want {
+			t.Errorf("%s, %s: %v", c.a, c.b, got)
+		}
+	}
+}

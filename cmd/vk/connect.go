@@ -208,7 +208,7 @@ func (p *program) afterwards(ctx context.Context, h *hosts.Host, c *hosts.Change
 	switch {
 	case err != nil:
 		out += clean(err.Error()+hintOf(err)) + "\n"
-	case !slices.ContainsFunc(grants.Grants, func(g localapi.Grant) bool { return sameURL(g.Server, c.Entry.Server) }):
+	case !slices.ContainsFunc(grants.Grants, func(g localapi.Grant) bool { return localapi.SameServer(g.Server, c.Entry.Server) }):
 		out += "You are not signed in to it yet. To do that now, run: vk signin " + clean(c.Entry.Server) + "\n"
 	}
 	return p.print(out)
@@ -228,7 +228,7 @@ func connection(h *hosts.Host, env hosts.Env, wanted string) (hosts.Entry, error
 		if e.Name == wanted {
 			return e, nil
 		}
-		if sameURL(e.Server, wanted) {
+		if localapi.SameServer(e.Server, wanted) {
 			found, named = e, append(named, e.Name)
 		}
 	}
@@ -330,7 +330,7 @@ func (p *program) importServers(ctx context.Context, o *options, _ []string) err
 			continue
 		}
 		for _, r := range content.Remotes {
-			if slices.ContainsFunc(content.Entries, func(e hosts.Entry) bool { return sameURL(e.Server, r.Server) }) {
+			if slices.ContainsFunc(content.Entries, func(e hosts.Entry) bool { return localapi.SameServer(e.Server, r.Server) }) {
 				continue
 			}
 			count++

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -44,7 +43,9 @@ func (p *program) show(ctx context.Context, o *options, args []string) error {
 	if err != nil {
 		return err
 	}
-	found := slices.DeleteFunc(all.Grants, func(g localapi.Grant) bool { return !sameURL(g.Server, args[0]) && !sameURL(g.Resource, args[0]) })
+	found := slices.DeleteFunc(all.Grants, func(g localapi.Grant) bool {
+		return !localapi.SameServer(g.Server, args[0]) && !localapi.SameServer(g.Resource, args[0])
+	})
 	if len(found) == 0 {
 		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", args[0]).WithHint("run: vk list")
 	}
@@ -177,22 +178,6 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// sameURL reports whether two URLs name the same server as far as a person cares. It only picks what to show.
-func sameURL(a, b string) bool {
-	plain := func(s string) string {
-		u, err := url.Parse(s)
-		if err != nil {
-			return s
-		}
-		port := ":" + u.Port()
-		if u.Port() == "" || u.Scheme == "https" && port == ":443" || u.Scheme == "http" && port == ":80" {
-			port = ""
-		}
-		return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + port + strings.TrimSuffix(u.EscapedPath(), "/") + "?" + u.RawQuery
-	}
-	return plain(a) == plain(b)
 }
 
 // table aligns rows in columns, without blanks at the ends of lines.

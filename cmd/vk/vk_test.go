@@ -326,27 +326,6 @@ func TestRelative(t *testing.T) {
 	}
 }
 
-func TestSameURL(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"https://a.example/mcp", "HTTPS://A.example:443/mcp/", true},
-		{"http://a.example:80", "http://a.example/", true},
-		{"https://a.example/mcp", "https://a.example/MCP", false},
-		{"https://a.example/mcp", "http://a.example/mcp", false},
-		{"https://a.example:80/mcp", "https://a.example/mcp", false},
-		{"https://a.example/mcp?x=1", "https://a.example/mcp", false},
-		{"https://a.example/a%2Fb", "https://a.example/a/b", false},
-		{"%", "%", true},
-		{"%", "https://a.example", false},
-	} {
-		if got := sameURL(c.a, c.b); got != c.want {
-			t.Errorf("%s, %s: %v", c.a, c.b, got)
-		}
-	}
-}
-
 func TestClean(t *testing.T) {
 	if got := clean("a\x1b[31mb\u202ec\u200bd\ne\u2028é 漢"); got != "a\ufffd[31mb\ufffdc\ufffdd\ufffde\ufffdé 漢" {
 		t.Errorf("%q", got)
