@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/term"
 
 	"github.com/valetkey/valetkey/broker"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/terminal"
@@ -30,12 +32,14 @@ type faces struct {
 	run     func(context.Context)     // on the main goroutine; returns at once, or with its context
 	close   func()
 
-	head atomic.Pointer[broker.Broker] // hears the person's wishes
+	head     atomic.Pointer[broker.Broker] // hears the person's wishes
+	programs *programs                     // hears those about this computer's hosts
+	drawing  sync.Mutex                    // so that no older state is drawn over a newer one
 }
 
-// chooseFaces decides who asks the person. quit ends the program.
-func chooseFaces(opts *options, self string, quit func(), log *slog.Logger) (*faces, error) {
-	f := &faces{update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
+// chooseFaces decides who asks the person. quit ends the program, env tells where hosts are looked for.
+func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env, error), log *slog.Logger) (*faces, error) {
+	f := &faces{programs: &programs{env: env}, update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
 	f.showURL = func(server, page string) { fmt.Fprintf(os.Stderr, "To sign in to %s, open %s\n", server, page) }
 	tty := term.IsTerminal(int(os.Stdin.Fd()))
 	why := windowsPossible(os.Getenv)
@@ -89,7 +93,20 @@ func (f *faces) wish(ctx context.Context, quit func(), w face.Wish) error {
 	if head == nil {
 		return localapi.Errorf(localapi.ErrUnavailable, "Valet Key is still starting").WithHint("try again in a moment")
 	}
+	if mine, err := f.programs.wish(w); mine {
+		f.draw(head)
+		return err
+	}
 	return head.Wish(ctx, w)
+}
+
+// draw shows the state as it is now.
+func (f *faces) draw(head *broker.Broker) {
+	f.drawing.Lock()
+	defer f.drawing.Unlock()
+	s := head.State()
+	f.programs.show(&s)
+	f.update(s)
 }
 
 // errNoDisplay says why there are no windows.

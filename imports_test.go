@@ -26,8 +26,8 @@ var floors = map[string]struct {
 	may []string
 	why string
 }{
-	".":                    {[]string{"app", "assets", "broker", "discovery", "face", "gateway", "keystore", "localapi", "oauthflow", "outbound", "peer", "terminal", "tray"}, "a program wires everything"},
-	"cmd/vk":               {[]string{"bridge", "hosts", "internal/secret", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
+	".":                    {[]string{"app", "assets", "broker", "discovery", "face", "gateway", "hosts", "internal/untrusted", "keystore", "localapi", "oauthflow", "outbound", "peer", "terminal", "tray"}, "a program wires everything"},
+	"cmd/vk":               {[]string{"bridge", "hosts", "internal/secret", "internal/untrusted", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
 	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
 	"app":                  {[]string{"assets", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},

@@ -17,6 +17,7 @@ import (
 	"github.com/valetkey/valetkey/broker"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/gateway"
+	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
@@ -58,7 +59,7 @@ func resident(ctx context.Context, opts *options) error {
 	defer release()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	faces, err := chooseFaces(opts, self, quit, log)
+	faces, err := chooseFaces(opts, self, quit, func() (hosts.Env, error) { return thisComputer(self, address) }, log)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func follow(ctx context.Context, changed <-chan struct{}, head *broker.Broker, f
 		case <-ctx.Done():
 			return
 		}
-		faces.update(head.State())
+		faces.draw(head)
 	}
 }
 

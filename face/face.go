@@ -74,6 +74,8 @@ type State struct {
 	SignIns  []SignIn         `json:"sign_ins"` // browser flows under way
 	Paused   []Paused         `json:"paused"`
 	Activity []Entry          `json:"activity"` // newest first, at most 200
+	Programs []Program        `json:"programs"` // as WishLook found them last
+	Edit     *Edit            `json:"edit,omitempty"`
 }
 
 // SignIn is a browser flow under way.
@@ -110,6 +112,41 @@ type Entry struct {
 	Rule      string    `json:"rule"` // which rule decided, as a sentence: why asked, why not
 }
 
+// Program is a host that is installed on this computer and keeps its servers in a file.
+type Program struct {
+	Key     string      `json:"key"`
+	Name    string      `json:"name"`
+	File    string      `json:"file"`
+	Problem string      `json:"problem,omitempty"` // why the file cannot be read
+	Servers []Connected `json:"servers"`           // that it has through Valet Key
+}
+
+// Connected is a server that a program has through Valet Key.
+type Connected struct {
+	Name   string `json:"name"` // in the program's file
+	Server string `json:"server"`
+}
+
+// Edit is the change of a program's file that the person was shown last: what will be written, was written, or cannot be.
+type Edit struct {
+	ID      string `json:"id"`
+	Program string `json:"program"` // its key
+	Server  string `json:"server"`
+	Name    string `json:"name"`   // of the entry
+	Remove  bool   `json:"remove"` // else it adds one
+	File    string `json:"file"`
+	Lines   string `json:"lines"`            // exactly what goes into the file or out of it
+	Runs    string `json:"runs,omitempty"`   // the command that the program will run
+	Socket  string `json:"socket,omitempty"` // or what it will connect to
+	Backup  string `json:"backup,omitempty"` // where the file as it is now is kept
+
+	Done    bool   `json:"done,omitempty"`
+	Restart string `json:"restart,omitempty"` // what makes the program read its file again, a sentence
+
+	Failed *localapi.Error `json:"failed,omitempty"` // why it cannot be made
+	Block  string          `json:"block,omitempty"`  // then: what the person may put into the file; "" if nothing
+}
+
 // Kinds of a Wish.
 const (
 	WishSignIn  = "sign_in" // Server (a URL, also a new one), Account, Scopes
@@ -119,6 +156,13 @@ const (
 	WishResume  = "resume"  // Host: end a pause
 	WishOpenURL = "open"    // ID of a SignIn: open its page again
 	WishQuit    = "quit"
+
+	// What comes of these is in State.Programs and State.Edit when they end.
+	WishLook       = "look"       // for programs and what their files say now
+	WishConnect    = "connect"    // Host (a Program's key), Server: work out an Edit that adds it
+	WishDisconnect = "disconnect" // Host, Name: work out an Edit that takes it out again
+	WishWrite      = "write"      // ID of an Edit: make it
+	WishDrop       = "drop"       // ID of an Edit: show it no more
 )
 
 // Wish is something the person wants, said in a window or the tray. A face's word is the person's own: it is not asked
@@ -131,6 +175,7 @@ type Wish struct {
 	Account  string   `json:"account,omitempty"`
 	Scopes   []string `json:"scopes,omitempty"`
 	Host     string   `json:"host,omitempty"`
+	Name     string   `json:"name,omitempty"`
 }
 
 // Pages of the main window.

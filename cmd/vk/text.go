@@ -2,21 +2,14 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
+
+	"github.com/valetkey/valetkey/internal/untrusted"
 )
 
-// clean makes text from elsewhere safe for a terminal: no control character and no character that reorders others.
-// Servers choose their own names, and issuers the words of their errors.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-}
+// clean makes text from elsewhere safe for a terminal: servers choose their own names, and issuers the words of their
+// errors.
+func clean(s string) string { return untrusted.Visible(s) }
 
 // words says how long d is, in one unit.
 func words(d time.Duration) string {

@@ -326,12 +326,6 @@ func TestRelative(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	if got := clean("a\x1b[31mb\u202ec\u200bd\ne\u2028é 漢"); got != "a\ufffd[31mb\ufffdc\ufffdd\ufffde\ufffdé 漢" {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestNotice(t *testing.T) {
 	r, w := io.Pipe()
 	p := &program{stderr: w}

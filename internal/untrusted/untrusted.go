@@ -54,3 +54,14 @@ func Text(s string, maxRunes int) string {
 	}
 	return string(out)
 }
+
+// Visible returns s with each character that shows nothing itself, or reorders others, replaced by U+FFFD. Unlike
+// Text it hides nothing and keeps the length in characters: it is for what must be shown exactly.
+func Visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}

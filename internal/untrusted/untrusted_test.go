@@ -68,3 +68,9 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+func TestVisible(t *testing.T) {
+	if got := Visible("a\x1b[31mb\u202ec\u200bd\ne\u2028é 漢"); got != "a\ufffd[31mb\ufffdc\ufffdd\ufffde\ufffdé 漢" {
+		t.Errorf("%q", got)
+	}
+}
