@@ -103,7 +103,7 @@ func (p *programs) look() error {
 		if h.Found(env) == "" {
 			continue
 		}
-		row := face.Program{Key: h.Key, Name: h.Name, File: h.File(env)}
+		row := face.Program{Key: h.Key, Name: h.Name, File: fromHome(env, h.File(env))}
 		content, err := h.Read(env)
 		if err != nil {
 			row.Problem = untrusted.Text(bare(err).Error(), maxProblem)
@@ -115,6 +115,14 @@ func (p *programs) look() error {
 		p.found = append(p.found, row)
 	}
 	return nil
+}
+
+// fromHome is path as people write it. What is written is shown with its whole path.
+func fromHome(env hosts.Env, path string) string {
+	if rest, ok := strings.CutPrefix(path, env.Home+string(filepath.Separator)); ok && env.OS != "windows" {
+		return "~/" + rest
+	}
+	return path
 }
 
 // bare is err without the name of the host's file, which stands beside it.
@@ -160,11 +168,7 @@ func (p *programs) fail(err error) {
 	var u *hosts.Unreadable
 	if errors.As(err, &u) {
 		p.edit.Block = bounded(u.Block)
-		hint := "mend the file and try again"
-		if u.Block != "" {
-			hint = "nothing was written; you can put these lines there yourself"
-		}
-		err = localapi.Errorf(localapi.ErrBadRequest, "%s", u.Err).WithHint("%s", hint)
+		err = localapi.Errorf(localapi.ErrBadRequest, "%s cannot be changed: %v", u.File, u.Err).WithHint("nothing was written; mend the file and try again")
 	} else if p.change != nil {
 		p.edit.Block = bounded(p.change.Block)
 	}

@@ -59,7 +59,7 @@ func TestProgramsSwitchedOnAndOff(t *testing.T) {
 	put(t, path, text)
 
 	s := after(t, p, face.Wish{Kind: face.WishLook})
-	if len(s.Programs) != 1 || s.Programs[0].Key != "cursor" || s.Programs[0].File != path || len(s.Programs[0].Servers) != 0 || s.Edit != nil {
+	if len(s.Programs) != 1 || s.Programs[0].Key != "cursor" || s.Programs[0].File != "~/.cursor/mcp.json" || len(s.Programs[0].Servers) != 0 || s.Edit != nil {
 		t.Fatalf("found %+v, %+v", s.Programs, s.Edit)
 	}
 	e := after(t, p, face.Wish{Kind: face.WishConnect, Host: "cursor", Server: server}).Edit

@@ -125,6 +125,9 @@ func (d *desk) entered() {
 	if d.ask != nil && d.main == nil {
 		d.ask.focused(true)
 	}
+	if d.main != nil {
+		d.main.look()
+	}
 }
 
 // left hears that no window of ours has the focus, or that it moves from one to another.

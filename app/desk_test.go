@@ -22,6 +22,7 @@ type bench struct {
 	later    []func()
 	notified []string
 	focus    []bool
+	looks    atomic.Int32        // wishes to look for programs; sent has the others
 	unasked  map[fyne.Window]int // how often the desktop was asked to leave the focus where it is
 }
 
@@ -38,11 +39,14 @@ func newBench(t *testing.T) *bench {
 				close(b.sent)
 				return
 			}
-			if m.Taken {
+			switch {
+			case m.Taken:
 				b.taken.Add(1)
-				continue
+			case m.Wish != nil && m.Wish.Wish.Kind == face.WishLook:
+				b.looks.Add(1)
+			default:
+				b.sent <- m
 			}
-			b.sent <- m
 		}
 	}()
 	b.desk = &desk{app: a, conn: face.NewConn(ours), now: func() time.Time { return b.time }, ended: make(chan struct{}),
@@ -247,11 +251,17 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.Wish{Kind: face.WishResume, Host: "exe:/opt/cursor/cursor"}},
 		{face.PageWaiting, []string{"cancel\ns1"}, face.Wish{Kind: face.WishCancel, ID: "s1"}},
 		{face.PageWaiting, []string{"open\ns1"}, face.Wish{Kind: face.WishOpenURL, ID: "s1"}},
+		{face.PageHosts, []string{"switch\ncodex\n" + linear.Server + "\n"}, face.Wish{Kind: face.WishConnect, Host: "codex", Server: linear.Server}},
+		{face.PageHosts, []string{"switch\nclaude-code\n" + linear.Server + "\nlinear"}, face.Wish{Kind: face.WishDisconnect, Host: "claude-code", Server: linear.Server, Name: "linear"}},
+		{face.PageServers, []string{"more\n" + key, "switch\ncodex\n" + linear.Server + "\n"}, face.Wish{Kind: face.WishConnect, Host: "codex", Server: linear.Server}},
+		{face.PageHosts, []string{"write\nedit-1"}, face.Wish{Kind: face.WishWrite, ID: "edit-1"}},
+		{face.PageHosts, []string{"drop\nedit-1"}, face.Wish{Kind: face.WishDrop, ID: "edit-1"}},
 		{face.PageActivity, []string{keyQuit, "quit-no", keyQuit, "quit-yes"}, face.Wish{Kind: face.WishQuit}},
 	}
 	for _, test := range tests {
 		b := newBench(t)
 		s := busyState()
+		s.Edit = adding(false)
 		b.take(face.Message{State: &s})
 		b.take(face.Message{Page: test.page})
 		for _, id := range test.press {
@@ -259,7 +269,7 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 			if o == nil {
 				t.Fatalf("%s: no %q", test.page, id)
 			}
-			o.(*button).Tapped(nil)
+			o.(fyne.Tappable).Tapped(nil)
 		}
 		m := <-b.sent
 		if m.Wish == nil || !equalWish(m.Wish.Wish, test.want) || len(b.sent) > 0 {
@@ -269,7 +279,60 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 }
 
 func equalWish(a, b face.Wish) bool {
-	return a.Kind == b.Kind && a.ID == b.ID && a.Server == b.Server && a.Resource == b.Resource && a.Account == b.Account && a.Host == b.Host
+	return a.Kind == b.Kind && a.ID == b.ID && a.Server == b.Server && a.Resource == b.Resource && a.Account == b.Account && a.Host == b.Host && a.Name == b.Name
+}
+
+// TestProgramsAreLookedFor when the main window opens and whenever the person comes back to it, one look at a time.
+func TestProgramsAreLookedFor(t *testing.T) {
+	b := newBench(t)
+	looks := func(want int32) {
+		t.Helper()
+		b.wish(face.Wish{Kind: face.WishResume}, func(*localapi.Error) {}) // when it was read, so was all before
+		<-b.sent
+		if got := b.looks.Load(); got != want {
+			t.Errorf("looked %d times, want %d", got, want)
+		}
+	}
+	q := ask2("a")
+	b.take(face.Message{Question: &q})
+	b.entered()
+	looks(0)
+	b.take(face.Message{Page: face.PageHosts})
+	first := b.last
+	b.entered() // while that look is under way
+	looks(1)
+	b.take(face.Message{Result: &face.Result{Call: first, Err: localapi.Errorf(localapi.ErrUnavailable, "no vk")}})
+	if b.main.memory.failed[keyLook] == nil {
+		t.Error("that it failed is not told")
+	}
+	b.entered()
+	looks(2)
+}
+
+// TestAnUnansweredEditIsDroppedWithTheWindow: it must not wait there for the next time.
+func TestAnUnansweredEditIsDroppedWithTheWindow(t *testing.T) {
+	b := newBench(t)
+	s := busyState()
+	s.Edit = adding(false)
+	b.take(face.Message{State: &s})
+	b.take(face.Message{Page: face.PageHosts})
+	b.main.close()
+	if m := <-b.sent; m.Wish == nil || m.Wish.Wish.Kind != face.WishDrop || m.Wish.Wish.ID != "edit-1" || !b.over() {
+		t.Errorf("sent %+v", m)
+	}
+}
+
+// TestCopyTheBlock puts what the person is to paste into the clipboard.
+func TestCopyTheBlock(t *testing.T) {
+	b := newBench(t)
+	s := busyState()
+	s.Edit = failing()
+	b.take(face.Message{State: &s})
+	b.take(face.Message{Page: face.PageHosts})
+	findID(b.main.win.Content(), "copy\nedit-3").(fyne.Tappable).Tapped(nil)
+	if got := b.app.Clipboard().Content(); got != s.Edit.Block {
+		t.Errorf("the clipboard holds %q", got)
+	}
 }
 
 func TestRedrawKeepsFocusAndPage(t *testing.T) {

@@ -160,19 +160,29 @@ func (v *questionView) find(id string) *control {
 }
 
 func TestPicturesOfTheMainWindow(t *testing.T) {
+	first := map[string]bool{grantKey(busyState().Grants[0]): true}
 	pages := map[string]struct {
 		state face.State
 		memory
+		height float32 // 0: as it opens
 	}{
-		"servers":  {busyState(), memory{page: face.PageServers}},
-		"hosts":    {busyState(), memory{page: face.PageHosts}},
-		"waiting":  {busyState(), memory{page: face.PageWaiting}},
-		"activity": {busyState(), memory{page: face.PageActivity}},
+		"servers":  {busyState(), memory{page: face.PageServers}, 0},
+		"hosts":    {busyState(), memory{page: face.PageHosts}, 0},
+		"waiting":  {busyState(), memory{page: face.PageWaiting}, 0},
+		"activity": {busyState(), memory{page: face.PageActivity}, 0},
 		"empty": {face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "it is locked"},
 			memory{page: face.PageServers, confirm: keyQuit, failed: map[string]*localapi.Error{keyAdd: localapi.Errorf(
-				localapi.ErrDiscovery, "no MCP server answers at https://example.com").WithHint("often /mcp stands at the end")}}},
-		"servers-open": {busyState(), memory{page: face.PageServers, confirm: grantKey(busyState().Grants[0]),
-			open: map[string]bool{grantKey(busyState().Grants[0]): true}}},
+				localapi.ErrDiscovery, "no MCP server answers at https://example.com").WithHint("often /mcp stands at the end")}}, 0},
+		"servers-open": {busyState(), memory{page: face.PageServers, confirm: grantKey(busyState().Grants[0]), open: first}, 0},
+
+		"server-programs":  {withPrograms(twelve(), adding(true)), memory{page: face.PageServers, open: first}, 860},
+		"programs":         {withPrograms(three(), adding(false)), memory{page: face.PageHosts}, 900},
+		"programs-remove":  {withPrograms(three(), removing()), memory{page: face.PageHosts}, 760},
+		"programs-failed":  {withPrograms(three(), failing()), memory{page: face.PageHosts}, 960},
+		"programs-done":    {withPrograms(three(), done()), memory{page: face.PageHosts}, 0},
+		"programs-twelve":  {withPrograms(twelve(), nil), memory{page: face.PageHosts}, 1500},
+		"programs-none":    {withPrograms(nil, nil), memory{page: face.PageHosts}, 0},
+		"programs-nothing": {face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "ok", Programs: twelve()[1:4]}, memory{page: face.PageHosts}, 0},
 	}
 	for kind, value := range variants {
 		t.Run(kind, func(t *testing.T) {
@@ -182,11 +192,73 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 				content, _ := mainView(p.state, p.memory, actions{}, noon)
 				w := test.NewTempWindow(t, content)
 				w.SetPadded(false)
-				w.Resize(fyne.NewSize(880, 600))
+				w.Resize(fyne.NewSize(880, max(600, p.height)))
 				golden(t, "main-"+name+"-"+kind+".png", w)
 			}
 		})
 	}
+}
+
+// withPrograms is a person with three servers, none of whose consents last.
+func withPrograms(programs []face.Program, e *face.Edit) face.State {
+	s := busyState()
+	s.Programs, s.Edit, s.Paused = programs, e, nil
+	for i := range s.Grants {
+		s.Grants[i].Consents = nil
+	}
+	return s
+}
+
+func three() []face.Program {
+	linear := face.Connected{Name: "linear", Server: "https://mcp.linear.example.com/mcp"}
+	return []face.Program{
+		{Key: "claude-code", Name: "Claude Code", File: "~/.claude.json", Servers: []face.Connected{linear}},
+		{Key: "codex", Name: "Codex", File: "~/.codex/config.toml", Servers: []face.Connected{{Name: "wiki", Server: "https://wiki.example.net/mcp"}}},
+		{Key: "cursor", Name: "Cursor", File: "~/.cursor/mcp.json", Problem: "it is not JSON at line 3, column 7"},
+	}
+}
+
+func twelve() []face.Program {
+	all := three()
+	for _, name := range []string{"Claude Desktop", "VS Code", "VS Code Insiders", "Gemini CLI", "Goose", "Zed", "Windsurf", "Copilot CLI", "opencode"} {
+		p := face.Program{Key: name, Name: name, File: "~/.config/" + name + "/User/globalStorage/settings/mcp.json"}
+		if name == "Zed" {
+			p.Servers = []face.Connected{{Name: "linear", Server: "https://mcp.linear.example.com/mcp/"}, {Name: "linear-2", Server: "https://mcp.linear.example.com/mcp"}}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// adding is a change on offer; of a server that is a good one to look at or of another.
+func adding(linear bool) *face.Edit {
+	e := face.Edit{ID: "edit-1", Program: "codex", Server: "https://mcp.github.example.com/mcp", Name: "github", File: "/home/ann/.codex/config.toml",
+		Lines:  "[mcp_servers.github]\nurl = \"https://mcp.github.example.com/mcp\"\nhttp_headers_helper = '\"/usr/local/bin/vk\" headers --host codex --server https://mcp.github.example.com/mcp'\nstartup_timeout_sec = 20.0\n",
+		Runs:   `"/usr/local/bin/vk" headers --host codex --server https://mcp.github.example.com/mcp`,
+		Backup: "/home/ann/.codex/config.toml.valetkey-backup"}
+	if linear {
+		e = face.Edit{ID: "edit-1", Program: "VS Code", Server: "https://mcp.linear.example.com/mcp", Name: "linear", File: "/home/ann/.config/Code/User/mcp.json",
+			Lines:  "\t\t\"linear\": {\n\t\t\t\"type\": \"http\",\n\t\t\t\"url\": \"unix:///run/user/1000/valetkey/agent.sock#/mcp/mcp.linear.example.com/mcp\"\n\t\t}\n",
+			Socket: "/run/user/1000/valetkey/agent.sock"}
+	}
+	return &e
+}
+
+func removing() *face.Edit {
+	return &face.Edit{ID: "edit-2", Program: "claude-code", Server: "https://mcp.linear.example.com/mcp", Name: "linear", Remove: true, File: "/home/ann/.claude.json",
+		Lines: "    \"linear\": {\n      \"type\": \"http\",\n      \"url\": \"https://mcp.linear.example.com/mcp\",\n      \"headersHelper\": \"\\\"/usr/local/bin/vk\\\" headers --host claude-code --server https://mcp.linear.example.com/mcp\"\n    }\n"}
+}
+
+func failing() *face.Edit {
+	return &face.Edit{ID: "edit-3", Program: "cursor", Server: "https://mcp.linear.example.com/mcp", Name: "linear", File: "/home/ann/.cursor/mcp.json",
+		Failed: localapi.Errorf(localapi.ErrBadRequest, "/home/ann/.cursor/mcp.json cannot be changed: it is not JSON at line 3, column 7").WithHint("nothing was written; mend the file and try again"),
+		Block:  "{\n  \"mcpServers\": {\n    \"linear\": {\n      \"command\": \"/usr/local/bin/vk\",\n      \"args\": [\"bridge\", \"https://mcp.linear.example.com/mcp\"]\n    }\n  }\n}\n"}
+}
+
+func done() *face.Edit {
+	e := adding(false)
+	e.Program, e.Server, e.Name, e.Done, e.Restart = "claude-code", "https://mcp.linear.example.com/mcp", "linear", true, "Start a new session."
+	return e
 }
 
 func busyState() face.State {
@@ -211,7 +283,8 @@ func busyState() face.State {
 			Host: "claude", Started: at(-30 * time.Second), URL: "https://sentry.example.io/authorize?state=x"}},
 		Paused: []face.Paused{{Host: "exe:/opt/cursor/cursor", Name: "cursor", Until: at(4 * time.Minute),
 			Why: "two questions in a row stayed without an answer"}},
-		Waiting: []face.Question{consent(), question(face.KindForget)},
+		Programs: three(),
+		Waiting:  []face.Question{consent(), question(face.KindForget)},
 		Activity: []face.Entry{
 			{Time: at(-time.Minute), Event: "token", Host: "claude", Resource: linear, Account: "work", Decision: "allowed",
 				Rule: "a consent covers it: always", Scopes: []string{"issues:read"}},

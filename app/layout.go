@@ -157,6 +157,51 @@ func (l *row) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	}
 }
 
+// grid sets its objects in as many columns of one width as there is room for.
+type grid struct {
+	least float32 // width of a column
+	got   width
+}
+
+func (l *grid) columns(width float32) (n int, w float32) {
+	n = max(1, int(width/l.least))
+	return n, width / float32(n)
+}
+
+// rows is the height of each row.
+func (l *grid) rows(objects []fyne.CanvasObject, width float32) []float32 {
+	n, w := l.columns(width)
+	rows := make([]float32, (len(objects)+n-1)/n)
+	for i, o := range objects {
+		rows[i/n] = max(rows[i/n], heightFor(o, w))
+	}
+	return rows
+}
+
+func (l *grid) heightFor(objects []fyne.CanvasObject, width float32) (h float32) {
+	for _, row := range l.rows(objects, width) {
+		h += row
+	}
+	return h
+}
+
+func (l *grid) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(l.least, l.heightFor(objects, l.got.orFirst()))
+}
+
+func (l *grid) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	l.got = width(size.Width)
+	n, w := l.columns(size.Width)
+	var y float32
+	for i, row := range l.rows(objects, size.Width) {
+		for j, o := range objects[i*n : min(len(objects), (i+1)*n)] {
+			o.Move(fyne.NewPos(float32(j)*w, y))
+			o.Resize(fyne.NewSize(w, row))
+		}
+		y += row
+	}
+}
+
 // inset leaves a margin around one object.
 type inset struct {
 	top, right, bottom, left float32

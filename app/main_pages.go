@@ -54,16 +54,15 @@ func hostsOf(s face.State) []hostRow {
 }
 
 func (v *mainDrawing) hosts() fyne.CanvasObject {
-	rows := hostsOf(v.s)
-	if len(rows) == 0 {
-		return empty(theme.ComputerIcon(), "No host has access", muted("When a program asks for a server and you allow it for "+
-			"longer than once, it is listed here, and you can take its access back."))
+	var page []fyne.CanvasObject
+	for _, r := range hostsOf(v.s) {
+		page = append(page, v.host(r))
 	}
-	page := make([]fyne.CanvasObject, len(rows))
-	for i, r := range rows {
-		page[i] = v.host(r)
+	if len(page) == 0 {
+		page = append(page, empty(theme.ComputerIcon(), "No host has access", muted("When a program asks for a server and you allow it for "+
+			"longer than once, it is listed here, and you can take its access back.")))
 	}
-	return vbox(12, page...)
+	return vbox(12, append(page, v.programs())...)
 }
 
 func (v *mainDrawing) host(r hostRow) fyne.CanvasObject {

@@ -16,6 +16,7 @@ import (
 const (
 	keyAdd  = "add"
 	keyQuit = "quit"
+	keyLook = "look"
 )
 
 // mainView draws the main window.
@@ -230,6 +231,9 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 	rows := vbox(10, beside(10, 1, dot(color), about, buttons))
 	if v.open[key] {
 		rows.Add(v.serverFacts(g))
+		if e := v.s.Edit; e != nil && localapi.SameServer(e.Server, g.Server) {
+			rows.Add(v.edit(*e))
+		}
 	}
 	if v.confirm == key {
 		rows.Add(v.sure("forget\n"+key, "Forget this sign-in? Valet Key deletes it and asks "+hostOf(g.Issuer)+" to revoke it. "+
@@ -280,6 +284,7 @@ func (v *mainDrawing) serverFacts(g localapi.Grant) fyne.CanvasObject {
 		hosts = []span{muted("none yet")}
 	}
 	rows.Add(fact("Hosts", text(hosts...)))
+	rows.Add(fact("Programs", v.programsOf(g.Server)))
 	return over(newBlock(colorSunken, "", 8), pad(10, 12, 10, 12, rows))
 }
 

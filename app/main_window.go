@@ -58,13 +58,20 @@ func (d *desk) open(page string) {
 	m.turn(page)
 	m.win.Resize(fyne.NewSize(880, 600))
 	m.win.CenterOnScreen()
-	m.win.SetCloseIntercept(func() {
-		d.main = nil
-		m.win.Close()
-		d.rest()
-	})
+	m.win.SetCloseIntercept(m.close)
 	d.takeFocus(true)
 	m.win.Show()
+	m.look()
+}
+
+func (m *mainWindow) close() {
+	d := m.desk
+	if e := d.state.Edit; e != nil { // shown and not answered, so the answer is no
+		d.wish(face.Wish{Kind: face.WishDrop, ID: e.ID}, func(*localapi.Error) {})
+	}
+	d.main = nil
+	m.win.Close()
+	d.rest()
 }
 
 func newMemory() memory {
@@ -103,6 +110,22 @@ func (m *mainWindow) wish(key string, w face.Wish) {
 			m.memory.failed[key] = err
 		} else if key == keyAdd {
 			m.memory.address.SetText("")
+		}
+		m.redraw()
+	})
+}
+
+// look has the resident process look for programs and read their files, which others may have written meanwhile.
+func (m *mainWindow) look() {
+	if m.memory.busy[keyLook] {
+		return
+	}
+	m.memory.busy[keyLook] = true
+	m.desk.wish(face.Wish{Kind: face.WishLook}, func(err *localapi.Error) {
+		delete(m.memory.busy, keyLook)
+		delete(m.memory.failed, keyLook)
+		if err != nil {
+			m.memory.failed[keyLook] = err
 		}
 		m.redraw()
 	})
@@ -178,6 +201,8 @@ func idOf(o fyne.Focusable) string {
 	case *button:
 		return o.id
 	case *tick:
+		return o.id
+	case *toggle:
 		return o.id
 	case *field:
 		return o.id

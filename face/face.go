@@ -116,7 +116,7 @@ type Entry struct {
 type Program struct {
 	Key     string      `json:"key"`
 	Name    string      `json:"name"`
-	File    string      `json:"file"`
+	File    string      `json:"file"`              // shortened
 	Problem string      `json:"problem,omitempty"` // why the file cannot be read
 	Servers []Connected `json:"servers"`           // that it has through Valet Key
 }
