@@ -62,12 +62,8 @@ func namesOf(p face.Program, server string) (names []string) {
 
 // programs is the part of the page of hosts about what is installed.
 func (v *mainDrawing) programs() fyne.CanvasObject {
-	about := "Switch a server on, and it is written into the program's own file. That allows nothing yet: when the program first " +
-		"uses the server, Valet Key asks you."
-	if len(v.s.Grants) == 0 {
-		about = "Once you have signed in to a server, switch it on here for the programs that shall have it."
-	}
-	rows := vbox(12, pad(10, 0, 0, 0, vbox(3, text(sized(sizeSection, strong("Programs on this computer"))...), text(small(about)))))
+	title := vbox(3, text(sized(sizeSection, strong("Programs on this computer"))...))
+	rows := vbox(12, pad(10, 0, 0, 0, title))
 	if p := v.problem(keyLook); p != nil {
 		rows.Add(p)
 		return rows
@@ -81,6 +77,12 @@ func (v *mainDrawing) programs() fyne.CanvasObject {
 			"run “vk bridge” with a server's address, or ask over the socket.")))
 		return rows
 	}
+	about := "Switch a server on, and it is written into the program's own file. That allows nothing yet: when the program first " +
+		"uses the server, Valet Key asks you."
+	if len(v.s.Grants) == 0 {
+		about = "Once you have signed in to a server, switch it on here for the programs that shall have it."
+	}
+	title.Add(text(small(about)))
 	var list []fyne.CanvasObject
 	for i, p := range v.s.Programs {
 		if i > 0 {
@@ -102,7 +104,7 @@ func (v *mainDrawing) program(p face.Program) fyne.CanvasObject {
 	for _, l := range v.links(p) {
 		switches = append(switches, v.serverSwitch(p, l))
 	}
-	if len(switches) == 0 {
+	if len(switches) == 0 && p.Problem == "" {
 		switches = append(switches, pad(togglePad, 0, togglePad, 6, text(muted("no server yet"))))
 	}
 	rows := vbox(10, beside(14, 1, over(fixed(programWide, 1), about), pad(-togglePad, 0, -togglePad, 0, vbox(0, switches...))))
@@ -233,7 +235,8 @@ func (v *mainDrawing) edit(e face.Edit) fyne.CanvasObject {
 
 func doneWords(e face.Edit, name string) []fyne.CanvasObject {
 	if e.Remove {
-		return []fyne.CanvasObject{text(strong(name), plain(" no longer has "), strong(e.Name), plain(". "+e.Restart))}
+		return []fyne.CanvasObject{text(strong(name), plain(" no longer has "), strong(e.Name), plain(". "+e.Restart)),
+			text(small("What you allowed it before stays allowed until you revoke it."))}
 	}
 	return []fyne.CanvasObject{text(strong(name), plain(" has "+hostOf(e.Server)+" now, as "), strong(e.Name), plain(". "+e.Restart)),
 		text(small("When it first uses the server, Valet Key asks you whether it may."))}
