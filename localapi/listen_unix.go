@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -86,12 +87,17 @@ func removeStale(addr string) error {
 	return nil
 }
 
+// umask is held while the process's umask is another: of two that change it at once, one would leave its own behind.
+var umask sync.Mutex
+
 // bind makes the socket with mode 0600 from the first instant. The umask belongs to the whole process; nothing else
 // of the app makes files this early.
 func bind(addr string) (*net.UnixListener, fs.FileInfo, error) {
+	umask.Lock()
 	old := syscall.Umask(0o177)
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: addr})
 	syscall.Umask(old)
+	umask.Unlock()
 	if err != nil {
 		return nil, nil, err
 	}

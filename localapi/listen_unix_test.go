@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -282,4 +283,32 @@ func TestClientWaitsForAStartingApp(t *testing.T) {
 	}
 	cancel()
 	<-served
+}
+
+// TestListenersLeaveTheUmask: many that listen at once leave it as it was.
+func TestListenersLeaveTheUmask(t *testing.T) {
+	before := syscall.Umask(0)
+	syscall.Umask(before)
+	var dirs []string
+	for range 50 {
+		dirs = append(dirs, t.TempDir())
+		if err := os.Chmod(dirs[len(dirs)-1], 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var group sync.WaitGroup
+	for _, dir := range dirs {
+		group.Go(func() {
+			ln, err := Listen(filepath.Join(dir, "s"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ln.Close()
+		})
+	}
+	group.Wait()
+	if after := syscall.Umask(before); after != before {
+		t.Errorf("the umask is %04o now, and was %04o", after, before)
+	}
 }
