@@ -29,7 +29,11 @@ func (p *program) bridge(ctx context.Context, o *options, args []string) error {
 	if o.timeout < 0 {
 		return usage("bridge", "--timeout cannot be negative")
 	}
-	path, err := localapi.MCPPath(args[0])
+	server, err := p.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	path, err := localapi.MCPPath(server)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ let programs register themselves. Valet Key asks you to confirm it. A client sec
 is read from standard input, never from the command line.`
 
 	footer = `
+NAME is what vk list calls a server, or its URL without https://.
+
 Environment:
   VK_SOCK   where the socket of Valet Key is, if not in its usual place
 
@@ -78,7 +80,7 @@ func (v *verb) takes() string {
 	case v.minArgs == 0:
 		return "at most one argument"
 	}
-	return "one argument, the " + v.args + " of a server"
+	return "one argument, the " + strings.ReplaceAll(v.args, "|", " or ") + " of a server"
 }
 
 // help is what "vk help VERB" prints.

@@ -26,28 +26,32 @@ func (p *program) list(ctx context.Context, o *options, _ []string) error {
 		fmt.Fprintln(p.stderr, "vk: no server yet\n  to add one, run: vk signin URL")
 		return nil
 	}
-	rows := [][]string{{"SERVER", "ACCOUNT", "STATE", "TOKEN", "HOSTS"}}
+	rows := [][]string{{"NAME", "SERVER", "ACCOUNT", "STATE", "TOKEN", "HOSTS"}}
 	for _, g := range all.Grants {
 		var hosts []string
 		for _, c := range g.Consents {
 			hosts = append(hosts, clean(c.HostName))
 		}
 		slices.Sort(hosts)
-		rows = append(rows, []string{clean(g.Server), orDash(clean(g.Account)), stateWords(g.State), p.expiry(g), orDash(strings.Join(slices.Compact(hosts), ", "))})
+		rows = append(rows, []string{clean(shortName(g.Server)), clean(g.Server), orDash(clean(g.Account)), stateWords(g.State), p.expiry(g), orDash(strings.Join(slices.Compact(hosts), ", "))})
 	}
 	return p.print(table("", rows))
 }
 
 func (p *program) show(ctx context.Context, o *options, args []string) error {
+	server, err := p.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
 	all, err := p.grants(ctx)
 	if err != nil {
 		return err
 	}
 	found := slices.DeleteFunc(all.Grants, func(g localapi.Grant) bool {
-		return !localapi.SameServer(g.Server, args[0]) && !localapi.SameServer(g.Resource, args[0])
+		return !localapi.SameServer(g.Server, server) && !localapi.SameServer(g.Resource, server)
 	})
 	if len(found) == 0 {
-		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", args[0]).WithHint("run: vk list")
+		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", server).WithHint("run: vk list")
 	}
 	if o.json {
 		return p.printJSON(localapi.Grants{Grants: found})

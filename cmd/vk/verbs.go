@@ -41,10 +41,10 @@ type verb struct {
 func verbs() []*verb {
 	none := func(*pflag.FlagSet, *options) {}
 	return []*verb{
-		{"token", "URL", 1, 1, "print a token for a server", tokenHelp, tokenFlags, (*program).token},
+		{"token", "URL|NAME", 1, 1, "print a token for a server", tokenHelp, tokenFlags, (*program).token},
 		{"signin", "URL", 1, 1, "sign in to a server", signInHelp, signInFlags, (*program).signIn},
 		{"list", "", 0, 0, "list the servers you gave Valet Key access to", listHelp, jsonFlag, (*program).list},
-		{"show", "URL", 1, 1, "show one server: accounts, scopes, hosts", showHelp, jsonFlag, (*program).show},
+		{"show", "URL|NAME", 1, 1, "show one server: accounts, scopes, hosts", showHelp, jsonFlag, (*program).show},
 		{"forget", "URL", 1, 1, "forget a server, and revoke what it granted", forgetHelp, forgetFlags, (*program).forget},
 		{"status", "", 0, 0, "show whether Valet Key runs, and how it is", statusHelp, jsonFlag, (*program).status},
 		{"client", "URL", 1, 1, "set the client ID you got from an issuer", clientHelp, clientFlags, (*program).register},
@@ -52,7 +52,7 @@ func verbs() []*verb {
 		{"disconnect", "HOST URL|NAME", 2, 2, "take a server from a host again", disconnectHelp, disconnectFlags, (*program).disconnect},
 		{"import", "", 0, 0, "offer the servers that hosts have without Valet Key", importHelp, none, (*program).importServers},
 		{"doctor", "", 0, 0, "look whether everything is as it should be", doctorHelp, none, (*program).doctor},
-		{"bridge", "URL", 1, 1, "be an MCP server on stdio, in front of one at a URL", bridgeHelp, bridgeFlags, (*program).bridge},
+		{"bridge", "URL|NAME", 1, 1, "be an MCP server on stdio, in front of one at a URL", bridgeHelp, bridgeFlags, (*program).bridge},
 		{"headers", "", 0, 0, "print the headers for a server, for a host that asks", headersHelp, headersFlags, (*program).headers},
 		{"version", "", 0, 0, "print the version of vk", "Prints the version of vk.", none, (*program).version},
 		{"help", "[VERB]", 0, 1, "explain vk, or one verb", "Explains vk, or one verb.", none, (*program).help},
@@ -80,8 +80,12 @@ func (p *program) token(ctx context.Context, o *options, args []string) error {
 	if o.minValid < 0 {
 		return usage("token", "--min-valid cannot be negative")
 	}
+	server, err := p.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
 	req := localapi.TokenRequest{
-		Resource: args[0], Account: o.account, Scopes: split(o.scopes), Reason: o.reason,
+		Resource: server, Account: o.account, Scopes: split(o.scopes), Reason: o.reason,
 		MinValidS: int((o.minValid + time.Second - 1) / time.Second),
 	}
 	asking := askPerson[localapi.Token]

@@ -187,7 +187,7 @@ func TestGolden(t *testing.T) {
 	})
 	for _, args := range []string{
 		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor",
-		"list", "list --json", "show https://mcp.example.com/mcp", "show --json http://127.0.0.1:8080/mcp", "show https://unknown.example/mcp",
+		"list", "list --json", "show https://mcp.example.com/mcp", "show --json http://127.0.0.1:8080/mcp", "show https://unknown.example/mcp", "show local-8080", "show example", "show mcp.example.com", "show nothing", "token --json example",
 		"status", "status --json", "token --json https://mcp.example.com/mcp", "forget https://mcp.example.com/mcp",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -243,14 +243,55 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestNames: a name means a server only where it can mean no other.
+func TestNames(t *testing.T) {
+	const linear, evil, port = "https://mcp.linear.app/mcp", "https://linear.evil.example/mcp", "https://mcp.linear.app:8443/sse"
+	for name, c := range map[string]struct {
+		known []string
+		arg   string
+		want  string // "": an error that says says
+		says  []string
+	}{
+		"a URL is not looked up":      {nil, "https://new.example/mcp", "https://new.example/mcp", nil},
+		"short name":                  {[]string{linear, "https://mcp.sentry.dev/mcp"}, "linear", linear, nil},
+		"in capitals":                 {[]string{linear}, "Linear", linear, nil},
+		"several accounts are one":    {[]string{linear, linear + "/"}, "linear", linear, nil},
+		"two servers":                 {[]string{linear, evil}, "linear", "", []string{"linear may be any of these servers: " + linear + ", " + evil, "URL"}},
+		"host tells two apart":        {[]string{linear, evil}, "mcp.linear.app", linear, nil},
+		"host with its port":          {[]string{linear, port}, "mcp.linear.app:8443", port, nil},
+		"without the scheme":          {[]string{linear, "https://mcp.linear.app/other"}, "mcp.linear.app/mcp", linear, nil},
+		"a part of a name is no name": {[]string{linear}, "lin", "", []string{"knows no server called lin", "one of these names: linear"}},
+		"nothing known":               {nil, "linear", "", []string{"knows no server called linear", "vk signin URL"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var grants localapi.Grants
+			for _, server := range c.known {
+				grants.Grants = append(grants.Grants, localapi.Grant{Server: server, Name: "nothing", Consents: []localapi.Consent{}})
+			}
+			answer, _ := json.Marshal(grants)
+			a := &app{discard: true}
+			p := &program{address: a.serve(t, map[string]string{"grants": string(answer)})}
+			got, err := p.server(t.Context(), c.arg)
+			if got != c.want || (err == nil) != (c.want != "") {
+				t.Fatalf("%s, %v", got, err)
+			}
+			for _, words := range c.says {
+				if !strings.Contains(err.Error()+hintOf(err), words) {
+					t.Errorf("says %v%s, not %q", err, hintOf(err), words)
+				}
+			}
+		})
+	}
+}
+
 func TestUsage(t *testing.T) {
 	for args, says := range map[string]string{
 		"":                                  "vk: vk needs a verb\n  run: vk help\n",
 		"tokne":                             "vk: there is no verb \"tokne\"\n  run: vk help\n",
 		"help tokne":                        "vk: there is no verb \"tokne\"\n  run: vk help\n",
 		"help a b":                          "vk: vk help takes at most one argument\n  run: vk help help\n",
-		"token":                             "vk: vk token takes one argument, the URL of a server\n  run: vk help token\n",
-		"token a b":                         "vk: vk token takes one argument, the URL of a server\n  run: vk help token\n",
+		"token":                             "vk: vk token takes one argument, the URL or NAME of a server\n  run: vk help token\n",
+		"token a b":                         "vk: vk token takes one argument, the URL or NAME of a server\n  run: vk help token\n",
 		"list a":                            "vk: vk list takes no argument\n  run: vk help list\n",
 		"token a --bogus":                   "vk: unknown flag: --bogus\n  run: vk help token\n",
 		"token a --min-valid 5":             "vk: invalid argument \"5\" for \"--min-valid\" flag: time: missing unit in duration \"5\"\n  run: vk help token\n",
@@ -279,7 +320,7 @@ func TestInterrupt(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	go func() { <-a.asked; interrupt() }()
 	var errs bytes.Buffer
-	if code := run(ctx, []string{"token", "x"}, nil, io.Discard, &errs, address); code != 130 || errs.String() != "vk: interrupted\n" {
+	if code := run(ctx, []string{"token", "https://mcp.example.com/mcp"}, nil, io.Discard, &errs, address); code != 130 || errs.String() != "vk: interrupted\n" {
 		t.Errorf("exit %d, %q", code, errs.String())
 	}
 }
