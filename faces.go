@@ -37,7 +37,8 @@ type faces struct {
 	drawing  sync.Mutex                    // so that no older state is drawn over a newer one
 }
 
-// chooseFaces decides who asks the person. quit ends the program, env tells where hosts are looked for.
+// chooseFaces decides who asks the person. quit ends the program because the person wants that, env tells where hosts
+// are looked for.
 func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env, error), log *slog.Logger) (*faces, error) {
 	f := &faces{programs: &programs{env: env}, update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
 	f.showURL = func(server, page string) { fmt.Fprintf(os.Stderr, "To sign in to %s, open %s\n", server, page) }

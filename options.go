@@ -24,6 +24,7 @@ const browserPrint = "print"
 // options are what the person said on the command line.
 type options struct {
 	headless          bool
+	background        bool
 	policy            string
 	keystore          string
 	service           string // in the keychain
@@ -48,6 +49,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	flags.SetOutput(io.Discard) // errors are told by main
 	flags.SortFlags = false
 	flags.BoolVar(&o.headless, "headless", false, "ask in this terminal; no windows and no tray")
+	flags.BoolVar(&o.background, "background", false, "end at once where it runs already or no window can be shown; vk starts it so")
 	flags.StringVar(&o.policy, "policy", "", "decide by what is written down in this `FILE`; without a terminal nobody else is asked")
 	flags.StringVar(&o.keystore, "keystore", "keychain", "where sign-ins are kept: keychain, or memory (gone when it ends)")
 	flags.StringVar(&o.service, "keychain-service", "valetkey", "`NAME` under which the keychain holds them; another one keeps a second Valet Key apart")
@@ -68,6 +70,8 @@ func parse(args []string, out io.Writer) (*options, error) {
 		return nil, nil
 	case flags.NArg() > 0:
 		return nil, hinted(fmt.Errorf("unexpected argument %q", flags.Arg(0)), "valetkey --help lists what there is; the command for scripts is vk")
+	case o.background && o.headless:
+		return nil, hinted(errors.New("--background needs windows"), "leave --headless out")
 	case o.keystore != "keychain" && o.keystore != "memory":
 		return nil, hinted(fmt.Errorf("--keystore %q is unknown", o.keystore), "it must be keychain or memory")
 	}

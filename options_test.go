@@ -41,6 +41,8 @@ func TestParse(t *testing.T) {
 		{[]string{"--client-metadata-url", "https://x.example:8443/c.json"}, "", "", func(o *options) bool { return o.clientMetadataURL != "" }},
 		{[]string{"--client-metadata-url", "https://x.example/c.json"}, "", "", func(o *options) bool { return o.clientMetadataURL != "" }},
 		{[]string{"token"}, "vk", "", nil},
+		{[]string{"--background"}, "", "", func(o *options) bool { return o.background }},
+		{[]string{"--background", "--headless"}, "needs windows", "", nil},
 		{[]string{"--nonsense"}, "--help", "", nil},
 		{[]string{"--help"}, "", "--headless", nil},
 		{[]string{"-h"}, "", "--policy FILE", nil},

@@ -31,6 +31,9 @@ func resident(ctx context.Context, opts *options) error {
 	if err := peer.Harden(); err != nil {
 		log.Warn("other programs of yours may be able to read this one's memory", "error", err)
 	}
+	if err := windowsPossible(os.Getenv); err != nil && opts.background {
+		return hinted(err, "start valetkey yourself, with --headless")
+	}
 	if opts.stateDir == "" {
 		opts.stateDir = defaultStateDir(os.Getenv)
 	}
@@ -42,7 +45,9 @@ func resident(ctx context.Context, opts *options) error {
 		return err
 	}
 	door, err := localapi.Listen(address)
-	if errors.Is(err, localapi.ErrRunning) {
+	if errors.Is(err, localapi.ErrRunning) && opts.background {
+		return nil
+	} else if errors.Is(err, localapi.ErrRunning) {
 		return openRunning(ctx, address)
 	} else if err != nil {
 		return err
@@ -59,7 +64,13 @@ func resident(ctx context.Context, opts *options) error {
 	defer release()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	faces, err := chooseFaces(opts, self, quit, func() (hosts.Env, error) { return thisComputer(self, address) }, log)
+	leave := func() {
+		if err := door.MarkQuit(); err != nil {
+			log.Warn("a program may start Valet Key again", "error", err)
+		}
+		quit()
+	}
+	faces, err := chooseFaces(opts, self, leave, func() (hosts.Env, error) { return thisComputer(self, address) }, log)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/valetkey/valetkey/peer"
@@ -37,8 +38,15 @@ type Client struct {
 	// yet. Where there is no app at all, no call waits. NewClient sets 5 s. Set it before the first call.
 	Wait time.Duration
 
+	// Start starts the app, where there is none, and returns when it answers or cannot be started. It is called once in
+	// the client's life, for all calls that wait then: an app that ends later is not started again. nil: a call without
+	// an app fails. Set it before the first call.
+	Start func() error
+
 	addr      string
 	transport *http.Transport
+	starting  sync.Once
+	startErr  error
 }
 
 // NewClient returns a client for the app at addr, as [Address] gives it. It does not connect yet.
@@ -162,6 +170,7 @@ func answeredError(status int, content []byte) error {
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	patience, cancel := context.WithTimeout(ctx, c.Wait)
 	defer cancel()
+	started := false
 	for nap := shortestNap; ; nap = min(2*nap, longestNap) {
 		conn, err := dial(ctx, c.addr)
 		switch {
@@ -169,8 +178,14 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 			return c.recognise(conn)
 		case !absent(err):
 			return nil, &Error{Kind: ErrUnavailable, Message: fmt.Sprintf("Valet Key cannot be reached: %v", err), Err: err}
+		case !busy(err) && !held(c.addr) && (started || c.Start == nil):
+			return nil, NotRunning("")
 		case !busy(err) && !held(c.addr):
-			return nil, &Error{Kind: ErrUnavailable, Message: "Valet Key is not running", Hint: startHint, Err: ErrNotRunning}
+			started = true
+			if c.starting.Do(func() { c.startErr = c.Start() }); c.startErr != nil {
+				return nil, c.startErr
+			}
+			continue
 		}
 		select {
 		case <-time.After(nap):
@@ -179,6 +194,15 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 				Hint: "try again in a moment", RetryAfter: c.Wait, Err: ErrNotRunning}
 		}
 	}
+}
+
+// NotRunning is the error of an app that is not there. why may say more, such as that the person quit it.
+func NotRunning(why string) *Error {
+	message := "Valet Key is not running"
+	if why != "" {
+		message += ": " + why
+	}
+	return &Error{Kind: ErrUnavailable, Message: message, Hint: startHint, Err: ErrNotRunning}
 }
 
 // recognise closes the connection unless the process at its other end is the person's own.

@@ -16,6 +16,7 @@ type Listener struct {
 	net.Listener
 	remove func() error // takes the socket's name away
 	unlock func() error // gives the claim up
+	quit   func() error // notes that the person quit
 
 	stopOnce, closeOnce sync.Once
 	stopErr, closeErr   error
@@ -33,6 +34,13 @@ func (l *Listener) Close() error {
 	l.closeOnce.Do(func() { l.closeErr = errors.Join(l.stop(), l.unlock()) })
 	return l.closeErr
 }
+
+// MarkQuit notes that the person quit the app, so that no host starts it again: see [WasQuit]. Listen takes the note away.
+func (l *Listener) MarkQuit() error { return l.quit() }
+
+// WasQuit reports whether the person quit the app that was at addr, and did not start it again. An app that crashed or
+// ended with the person's session was not quit.
+func WasQuit(addr string) bool { return wasQuit(addr) }
 
 // stop stops accepting and removes the socket, but keeps the claim: a second app cannot start while this one drains.
 func (l *Listener) stop() error {

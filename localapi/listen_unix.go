@@ -44,7 +44,21 @@ func listen(addr string) (*Listener, error) {
 		lock.Unlock()
 		return nil, noSocket("listen at %s: %w", addr, err)
 	}
-	return &Listener{Listener: ln, remove: func() error { return removeSame(addr, made) }, unlock: lock.Unlock}, nil
+	if err := os.Remove(quitMark(addr)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(noSocket("note that Valet Key runs again: %w", err), ln.Close(), os.Remove(addr), lock.Unlock())
+	}
+	return &Listener{
+		Listener: ln, remove: func() error { return removeSame(addr, made) }, unlock: lock.Unlock,
+		quit: func() error { return os.WriteFile(quitMark(addr), nil, 0o600) },
+	}, nil
+}
+
+// quitMark is an empty file that is there from when the person quits until they start the app again.
+func quitMark(addr string) string { return addr + ".quit" }
+
+func wasQuit(addr string) bool {
+	_, err := os.Lstat(quitMark(addr))
+	return err == nil
 }
 
 // lockFile is the lock beside the socket. It is never removed: two apps could then lock two files of one name.

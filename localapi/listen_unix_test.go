@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -310,5 +311,80 @@ func TestListenersLeaveTheUmask(t *testing.T) {
 	group.Wait()
 	if after := syscall.Umask(before); after != before {
 		t.Errorf("the umask is %04o now, and was %04o", after, before)
+	}
+}
+
+func TestQuitIsNotedUntilTheNextStart(t *testing.T) {
+	addr := socketAddr(t)
+	for _, quits := range []bool{true, false} {
+		ln, err := Listen(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if WasQuit(addr) {
+			t.Error("a new start does not take the note away")
+		}
+		if quits {
+			if err := ln.MarkQuit(); err != nil {
+				t.Error(err)
+			}
+		}
+		ln.Close()
+		if WasQuit(addr) != quits {
+			t.Errorf("after it ended, quit by the person %v: noted %v", quits, WasQuit(addr))
+		}
+	}
+}
+
+// TestClientStartsTheApp: once, for all calls that wait for it, and never again.
+func TestClientStartsTheApp(t *testing.T) {
+	addr := socketAddr(t)
+	var starts atomic.Int32
+	stops := make(chan func(), 1)
+	c := NewClient(addr)
+	defer c.Close()
+	c.Start = func() error {
+		starts.Add(1)
+		ln, err := Listen(addr)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		served := make(chan error, 1)
+		go func() {
+			served <- Serve(ctx, ln, ServerConfig{Backend: &fake{status: statusOK}, Version: "1", Identify: anybody})
+		}()
+		stops <- func() { cancel(); <-served; ln.Close() }
+		return nil
+	}
+	var group sync.WaitGroup
+	for range 5 {
+		group.Go(func() {
+			if _, err := c.Status(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	(<-stops)()
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNotRunning) || starts.Load() != 1 {
+		t.Errorf("after it ended: %v, started %d times", err, starts.Load())
+	}
+}
+
+func TestClientThatCannotStartTheApp(t *testing.T) {
+	c := NewClient(socketAddr(t))
+	defer c.Close()
+	c.Start = func() error { return NotRunning("you quit it") }
+	for range 2 {
+		if _, err := c.Status(t.Context()); !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), "you quit it") {
+			t.Errorf("%v", err)
+		}
+	}
+	c = NewClient(socketAddr(t))
+	defer c.Close()
+	c.Start = func() error { return nil } // says that it did, and did not
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("%v", err)
 	}
 }

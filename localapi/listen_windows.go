@@ -25,7 +25,7 @@ func listen(addr string) (*Listener, error) {
 		return nil, noSocket("listen at %s: %w", addr, err)
 	}
 	nothing := func() error { return nil } // the name goes with the last handle
-	return &Listener{Listener: ln, remove: nothing, unlock: nothing}, nil
+	return &Listener{Listener: ln, remove: nothing, unlock: nothing, quit: nothing}, nil
 }
 
 // descriptor lets the user and SYSTEM in and nobody else, and inherits nothing (D:P). It must not be empty: Windows
@@ -49,3 +49,6 @@ func taken(addr string) error {
 
 // held reports whether an app that lives is about to open its pipe. On Windows the pipe is the only sign of it.
 func held(string) bool { return false }
+
+// wasQuit is never so: a pipe has no place to note it beside, and on Windows nothing starts the app but the person.
+func wasQuit(string) bool { return false }
