@@ -125,7 +125,14 @@ func (a *resident) demoHost(server string) *call {
 
 func (d *desktop) call(name string, args ...string) *call {
 	d.t.Helper()
+	return d.callWith(nil, name, args...)
+}
+
+// callWith is call with more environment, over what is there.
+func (d *desktop) callWith(env []string, name string, args ...string) *call {
+	d.t.Helper()
 	c := &call{t: d.t, d: d, cmd: d.command(name, args...), done: make(chan struct{})}
+	c.cmd.Env = append(c.cmd.Env, env...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.err
 	p := &process{Cmd: c.cmd, ended: c.done}
 	d.launch(p)

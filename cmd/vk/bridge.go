@@ -23,12 +23,14 @@ const gatewayOrigin = "http://valetkey"
 func bridgeFlags(f *pflag.FlagSet, o *options) {
 	f.DurationVar(&o.timeout, "timeout", 0, "`DURATION` one request may take at most (default 1h)")
 	f.BoolVar(&o.verbose, "verbose", false, "say more on standard error")
+	noStartFlag(f, o)
 }
 
 func (p *program) bridge(ctx context.Context, o *options, args []string) error {
 	if o.timeout < 0 {
 		return usage("bridge", "--timeout cannot be negative")
 	}
+	p.starts = !o.noStart
 	server, err := p.server(ctx, args[0])
 	if err != nil {
 		return err

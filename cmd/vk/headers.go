@@ -39,6 +39,7 @@ now". Which host it is, says --host.`
 func headersFlags(f *pflag.FlagSet, o *options) {
 	f.StringVar(&o.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))
 	f.StringVar(&o.server, "server", "", "the `URL` of the server")
+	noStartFlag(f, o)
 }
 
 // headers prints the headers for one server, or what the host takes for a miss: an empty object makes Claude Code go on
@@ -50,6 +51,7 @@ func (p *program) headers(ctx context.Context, o *options, _ []string) error {
 	case o.server == "":
 		return usage("headers", "vk headers needs --server")
 	}
+	p.starts = !o.noStart
 	token, err := bounded(p, ctx, headersLimit, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) {
 		return c.Token(ctx, localapi.TokenRequest{
 			Resource: o.server, MinValidS: int(headersMinValid / time.Second), Interaction: localapi.InteractionAsk, RerunS: headersRerunS,

@@ -31,6 +31,7 @@ type program struct {
 	address        func() (string, error)
 	now            func() time.Time
 	machine        func() (hosts.Env, error) // where hosts are looked for
+	starts         bool                      // an app that is not there is started
 }
 
 // run runs vk with args and returns its exit code.
@@ -115,7 +116,11 @@ func (p *program) client() (*localapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return localapi.NewClient(addr), nil
+	c := localapi.NewClient(addr)
+	if p.starts && mayStart(os.Getenv) {
+		c.Start = func() error { return startApart(addr) }
+	}
+	return c, nil
 }
 
 // ask makes one call that the app answers by itself.

@@ -24,7 +24,7 @@ type options struct {
 	host, server, keyID, grantType    string
 	minValid, timeout                 time.Duration
 	name, via                         string
-	list, yes, print                  bool
+	list, yes, print, noStart         bool
 }
 
 // verb is one thing vk can do.
@@ -42,6 +42,7 @@ func verbs() []*verb {
 	none := func(*pflag.FlagSet, *options) {}
 	return []*verb{
 		{"token", "URL|NAME", 1, 1, "print a token for a server", tokenHelp, tokenFlags, (*program).token},
+		{"start", "", 0, 0, "start Valet Key, if it does not run", startHelp, none, (*program).start},
 		{"signin", "URL", 1, 1, "sign in to a server", signInHelp, signInFlags, (*program).signIn},
 		{"list", "", 0, 0, "list the servers you gave Valet Key access to", listHelp, jsonFlag, (*program).list},
 		{"show", "URL|NAME", 1, 1, "show one server: accounts, scopes, hosts", showHelp, jsonFlag, (*program).show},
@@ -63,6 +64,10 @@ func jsonFlag(f *pflag.FlagSet, o *options) {
 	f.BoolVar(&o.json, "json", false, "print JSON")
 }
 
+func noStartFlag(f *pflag.FlagSet, o *options) {
+	f.BoolVar(&o.noStart, "no-start", false, "do not start Valet Key where it does not run")
+}
+
 func accessFlags(f *pflag.FlagSet, o *options) {
 	f.StringArrayVar(&o.scopes, "scope", nil, "a `SCOPE` to ask for; give the flag once for each")
 	f.StringVar(&o.account, "account", "", "the `ACCOUNT`, by the name you gave it")
@@ -74,12 +79,14 @@ func tokenFlags(f *pflag.FlagSet, o *options) {
 	f.BoolVar(&o.noInteraction, "no-interaction", false, "never ask you anything: fail instead")
 	f.StringVar(&o.reason, "reason", "", "`TEXT` to show you in the question")
 	f.BoolVar(&o.json, "json", false, "print the whole answer as JSON")
+	noStartFlag(f, o)
 }
 
 func (p *program) token(ctx context.Context, o *options, args []string) error {
 	if o.minValid < 0 {
 		return usage("token", "--min-valid cannot be negative")
 	}
+	p.starts = !o.noStart
 	server, err := p.server(ctx, args[0])
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +25,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files and scripts in testdata")
 
 func TestMain(m *testing.M) {
+	if os.Getenv(startVar) == "" { // no test may start the app of who runs it
+		os.Setenv(startVar, "/nonexistent/agent.sock")
+	}
 	testscript.Main(m, map[string]func(){"vk": main})
 }
 
@@ -186,7 +191,7 @@ func TestGolden(t *testing.T) {
 		"forget": `{"grants":[` + full + `,` + poor + `],"not_revoked":["https://other.example has no revocation endpoint"]}`,
 	})
 	for _, args := range []string{
-		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor",
+		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor", "help start",
 		"list", "list --json", "show https://mcp.example.com/mcp", "show --json http://127.0.0.1:8080/mcp", "show https://unknown.example/mcp", "show local-8080", "show example", "show mcp.example.com", "show nothing", "token --json example",
 		"status", "status --json", "token --json https://mcp.example.com/mcp", "forget https://mcp.example.com/mcp",
 	} {
@@ -281,6 +286,29 @@ func TestNames(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestMayStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want bool
+	}{
+		"X11":                {map[string]string{"DISPLAY": ":0"}, true},
+		"Wayland":            {map[string]string{"WAYLAND_DISPLAY": "wayland-0"}, true},
+		"no display":         {nil, false},
+		"a socket of theirs": {map[string]string{"DISPLAY": ":0", "VK_SOCK": "/x/agent.sock"}, false},
+	} {
+		if got := mayStart(func(name string) string { return c.env[name] }); got != (c.want && runtime.GOOS == "linux") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestAppEnv(t *testing.T) {
+	got := appEnv([]string{"HOME=/h", "OPENAI_API_KEY=s3cret", "XDG_RUNTIME_DIR=/r", "LD_PRELOAD=/x.so", "LC_ALL=C", "HOMEX=1", "XDG", "DISPLAY=:0"})
+	if want := []string{"HOME=/h", "XDG_RUNTIME_DIR=/r", "LC_ALL=C", "DISPLAY=:0"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
