@@ -117,6 +117,7 @@ func codexUsesTheBridge(t *testing.T, h *hosting, servers []hostedServer) {
 	}
 	before := h.issuer.signIns()
 	h.codex(t, newModel(t, calls))
+	contains(t, "the activity log", string(h.read("state/activity.jsonl")), []string{`"host":"@openai/codex"`})
 	last := h.issuer.happened(func(e event) bool { return e.Event == "token" && e.OK })
 	if after := h.issuer.signIns(); after != before+1 || !strings.Contains(last[len(last)-1].Scope, "notes:write") {
 		t.Errorf("%d sign-ins for the wider scope, and the last token is good for %q", after-before, last[len(last)-1].Scope)
