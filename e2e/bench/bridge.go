@@ -145,11 +145,10 @@ func (w *world) startServer() (resource string, err error) {
 
 // pipes are the programs that stand between a host and the server, each with all it needs to begin at once.
 type pipes struct {
-	w           *world
-	env         []string
-	token       string
-	vk, remote  string
-	node, nodes string
+	w          *world
+	env        []string
+	token      string
+	vk, remote string
 }
 
 func (w *world) pipes(ctx context.Context) (*pipes, error) {
