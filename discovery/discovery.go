@@ -19,6 +19,7 @@ type Resource struct {
 	Prefix      bool     // ID is a path prefix of Server rather than equal to it (tolerated, and said on the server's page)
 	Bound       bool     // it takes only tokens that are bound to a key (RFC 9449): dpop_bound_access_tokens_required, or its challenges
 	MetadataURL string   // where it was found
+	Unpublished bool     // nobody published this: see Client.Unpublished
 }
 
 // Issuer is an authorization server's own word, checked: RFC 8414 metadata.
@@ -37,12 +38,14 @@ type Issuer struct {
 	ClientMetadataDocuments bool     // client_id_metadata_document_supported
 	IssParameter            bool     // authorization_response_iss_parameter_supported
 	Unlisted                bool     // it names the servers it serves and this one is not among them (RFC 9728 §4 lets it leave some out)
-	MetadataURL             string   // where it was found
+	MetadataURL             string   // where it was found; "" when Assumed
+	Assumed                 bool     // it publishes nothing; these are the endpoints of MCP 2025-03-26
 }
 
 // Errors at the bottom of an *Error, to be told apart with errors.Is.
 var (
 	ErrNotFound    = errors.New("not found")                             // every place was a clean miss
+	ErrUnpublished = errors.New("server publishes no metadata")          // as do servers of 2025-03-26: it asks for a sign-in, names no place, and the usual ones were clean misses
 	ErrUnreachable = errors.New("unreachable")                           // network, TLS, 5xx: nothing was learned
 	ErrMismatch    = errors.New("metadata speaks of something else")     // resource or issuer differs
 	ErrInvalid     = errors.New("metadata is not usable")                // malformed, no endpoints, not https

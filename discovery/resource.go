@@ -177,8 +177,8 @@ func (s *search) resource(ctx context.Context, challenges []Challenge) (*Resourc
 	return nil, fail("resource metadata", s.server.address, s.nothing(challenges), s.tried)
 }
 
-// nothing says what it means that all places were misses. Only plain ones count as not found: that may be taken for a
-// server of an older revision, and what stands in the way of the metadata must not bring that about.
+// nothing says what it means that all places were misses. Only plain ones count as unpublished: that may be taken for a
+// server of 2025-03-26, and what stands in the way of the metadata must not bring that about.
 func (s *search) nothing(challenges []Challenge) error {
 	switch {
 	case !s.asked:
@@ -187,8 +187,10 @@ func (s *search) nothing(challenges []Challenge) error {
 		return ErrOtherScheme
 	case s.page:
 		return ErrInvalid
+	case slices.ContainsFunc(challenges, func(c Challenge) bool { return c.ResourceMetadata() != "" }):
+		return ErrNotFound // a server that names a place is of no older revision
 	}
-	return ErrNotFound
+	return ErrUnpublished
 }
 
 // at returns the metadata at one place, from the cache or the network.
