@@ -261,7 +261,11 @@ func (v *mainDrawing) serverFacts(g localapi.Grant) fyne.CanvasObject {
 	if g.Resource != g.Server {
 		rows.Add(fact("Resource", text(urlSpans(g.Resource)...)))
 	}
-	rows.Add(fact("Issuer", append([]fyne.CanvasObject{text(urlSpans(g.Issuer)...)}, spelled(g.Issuer)...)...))
+	issuer := append([]fyne.CanvasObject{text(urlSpans(g.Issuer)...)}, spelled(g.Issuer)...)
+	if g.Unpublished {
+		issuer = append(issuer, text(small("the server itself: it does not say who issues its tokens")))
+	}
+	rows.Add(fact("Issuer", issuer...))
 	rows.Add(fact("Scopes", scopeText(g.Scopes)))
 	if !g.SignedInAt.IsZero() {
 		words := "signed in " + clock(g.SignedInAt, v.now)

@@ -74,7 +74,7 @@ func explainDiscovery(e *localapi.Error, err error, server string) bool {
 		e.Hint = host + " does not use OAuth: put its own credentials into the host"
 	case errors.Is(err, discovery.ErrNotFound) && found.Step == "issuer metadata":
 		e.Hint = owner + " must publish its metadata (RFC 8414)"
-	case errors.Is(err, discovery.ErrNotFound):
+	case errors.Is(err, discovery.ErrNotFound), errors.Is(err, discovery.ErrUnpublished):
 		e.Hint = "check the URL; if it is right, the server's owner must publish its metadata (RFC 9728)"
 	case errors.Is(err, discovery.ErrMismatch):
 		e.Hint = "do not sign in there; tell " + owner + " what its metadata says"

@@ -140,7 +140,7 @@ func (b *Broker) revoke(ctx context.Context, rec record, tokens *oauthflow.Token
 	if tokens.Refresh.Empty() && tokens.Access.Empty() {
 		return nil
 	}
-	issuer, err := b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
+	issuer, err := b.issuerOf(ctx, rec)
 	if err != nil {
 		return err
 	}

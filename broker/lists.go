@@ -36,7 +36,7 @@ func (b *Broker) shownGrants() []localapi.Grant {
 func (g *grant) shown(now time.Time) localapi.Grant {
 	r := g.record.clone()
 	out := localapi.Grant{
-		Server: r.Server, Resource: r.Resource, Name: r.Name, Issuer: r.Issuer, Account: r.Account, Scopes: r.Granted,
+		Server: r.Server, Resource: r.Resource, Name: r.Name, Issuer: r.Issuer, Unpublished: r.Unpublished, Account: r.Account, Scopes: r.Granted,
 		State: localapi.StateReady, Renewable: !r.Refresh.Empty(), SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
 		Consents: []localapi.Consent{},
 	}

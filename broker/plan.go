@@ -179,7 +179,7 @@ func (b *Broker) questionNow(ctx context.Context, w *want, kind string, rec reco
 		return face.Question{}, err
 	}
 	q := w.question(kind, t.record())
-	q.SignIn, q.Issuers, q.Notes = !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
+	b.mention(&q, t)
 	return q, nil
 }
 
@@ -214,7 +214,7 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 	q := w.question(face.KindConsent, t.record())
 	q.Scopes = scopeRows(offered, w.demanded, nil)
 	q.Why = sentence("this program has not used " + hostOf(w.url) + " before, and you have not signed in to it")
-	q.SignIn, q.Issuers, q.Notes = !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
+	b.mention(&q, t)
 	q.Modes = modes(w.from.Host)
 	w.asks++
 	yes, err := b.consent(ctx, w, q, t)
@@ -231,7 +231,7 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 func (w *want) question(kind string, rec record) face.Question {
 	return face.Question{
 		Kind: kind, Host: w.from.Host, ClientName: w.clientName, Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource,
-		Issuer: rec.Issuer, Account: rec.Account, Reason: w.reason,
+		Issuer: rec.Issuer, Unpublished: rec.Unpublished, Account: rec.Account, Reason: w.reason,
 	}
 }
 

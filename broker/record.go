@@ -41,6 +41,7 @@ type record struct {
 	Requested    []string           `json:"requested"`
 	Granted      []string           `json:"granted"`
 	Prefix       bool               `json:"prefix,omitempty"`      // Resource is a path prefix of Server
+	Unpublished  bool               `json:"unpublished,omitempty"` // the server names no issuer, and the person took its origin for one
 	Key          kept               `json:"dpop_key,omitzero"`     // its tokens are bound to it (RFC 9449)
 	Wide         bool               `json:"wide,omitempty"`        // the issuer does not narrow tokens on refresh
 	Problem      string             `json:"problem,omitempty"`     // why the person must sign in again, as a sentence

@@ -36,7 +36,7 @@ func (b *Broker) refresh(ctx context.Context, g *grant, set scopes, minValid tim
 			return err
 		}
 	}
-	issuer, err := b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
+	issuer, err := b.issuerOf(ctx, rec)
 	if err != nil {
 		b.noteDown(g, err)
 		return err
@@ -293,8 +293,11 @@ func (b *Broker) noteChallenge(ctx context.Context, w *want) error {
 // lookAnew reads the server's metadata where w's challenges say. If it names g's issuer no more, g needs a sign-in.
 func (b *Broker) lookAnew(ctx context.Context, g *grant, w *want, server, issuer string) error {
 	resource, _, err := b.cfg.Discovery.Resource(ctx, server, w.challenges)
+	b.mu.Lock()
+	unpublished := g.record.Unpublished
+	b.mu.Unlock()
 	switch {
-	case errors.Is(err, discovery.ErrUnreachable), errors.Is(err, discovery.ErrNoSignIn):
+	case errors.Is(err, discovery.ErrUnreachable), errors.Is(err, discovery.ErrNoSignIn), errors.Is(err, discovery.ErrUnpublished) && unpublished:
 		return nil // nothing new was learned
 	case err != nil:
 		return err

@@ -157,7 +157,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	g, fresh := b.takeGrant(t)
 	defer g.give()
 	b.keep(ctx, g, func(r *record) {
-		r.Name, r.Prefix = t.resource.Name, t.resource.Prefix
+		r.Name, r.Prefix, r.Unpublished = t.resource.Name, t.resource.Prefix, t.resource.Unpublished
 		r.Registration = keepRegistration(registration)
 		r.Refresh, r.Key = kept{tokens.Refresh}, binding
 		if r.Requested = scopeSet(r.Requested, before); before == nil {
@@ -281,7 +281,8 @@ func (b *Broker) signInAsked(ctx context.Context, w *want) (*localapi.Grant, err
 		offered = t.scopes
 	}
 	q := w.question(face.KindSignIn, t.record())
-	q.Scopes, q.SignIn, q.Issuers, q.Notes = scopeRows(offered, nil, before), !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
+	q.Scopes = scopeRows(offered, nil, before)
+	b.mention(&q, t)
 	q.Why = "You, or the program named above, asked to sign in to this server."
 	if w.from.Host.Name == "" {
 		q.Why = "You asked to sign in to this server."

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 )
@@ -28,7 +29,8 @@ type target struct {
 
 func (t *target) record() record {
 	return record{
-		Server: t.server, Resource: t.resource.ID, Name: t.resource.Name, Issuer: t.issuer.ID, Account: t.account, Prefix: t.resource.Prefix,
+		Server: t.server, Resource: t.resource.ID, Name: t.resource.Name, Issuer: t.issuer.ID, Account: t.account,
+		Prefix: t.resource.Prefix, Unpublished: t.resource.Unpublished,
 	}
 }
 
@@ -42,14 +44,19 @@ func (b *Broker) discoverGrant(ctx context.Context, server, account string, chal
 	return t, b.records.writable(t.resource.ID, t.issuer.ID, t.account)
 }
 
-// discover finds out where server sends people to sign in. Of several issuers it proposes one.
+// discover finds out where server sends people to sign in. Of several issuers it proposes one. For a server that names
+// none it is the origin, as MCP 2025-03-26 has it; the question that follows says so.
 func (b *Broker) discover(ctx context.Context, server string, challenges []discovery.Challenge) (*target, error) {
 	resource, challenges, err := b.cfg.Discovery.Resource(ctx, server, challenges)
-	if err != nil {
-		return nil, err
+	t := &target{server: server}
+	switch {
+	case err == nil:
+		t.resource = resource
+		t.issuer, t.usable, err = b.propose(ctx, server, resource.Issuers)
+	case errors.Is(err, discovery.ErrUnpublished):
+		t.resource, t.issuer, err = b.cfg.Discovery.Unpublished(ctx, server)
 	}
-	t := &target{server: server, resource: resource}
-	if t.issuer, t.usable, err = b.propose(ctx, server, resource.Issuers); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	for _, c := range challenges {
@@ -59,9 +66,17 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 		}
 	}
 	if len(t.scopes) == 0 {
-		t.scopes = scopeSet(resource.Scopes)
+		t.scopes = scopeSet(t.resource.Scopes)
 	}
 	return t, nil
+}
+
+// issuerOf is what is known now of the issuer of rec.
+func (b *Broker) issuerOf(ctx context.Context, rec record) (*discovery.Issuer, error) {
+	if rec.Unpublished {
+		return b.cfg.Discovery.OriginIssuer(ctx, rec.Server)
+	}
+	return b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
 }
 
 // maxIssuers bounds how many issuers of one server are looked at: each costs up to three requests.
@@ -201,9 +216,21 @@ func (b *Broker) noteRegistration(issuer string, used, made oauthflow.Registrati
 	}
 }
 
+// unpublishedNote is what a yes accepts for a server of MCP 2025-03-26.
+const unpublishedNote = "This server does not say who issues its tokens, as MCP has wanted since June 2025. " +
+	"Valet Key would take the server itself for the issuer, which nobody else confirms."
+
+// mention makes q say whether a yes opens the browser for a sign-in to t, and what there is to weigh.
+func (b *Broker) mention(q *face.Question, t *target) {
+	q.SignIn, q.Issuers, q.Notes = !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
+}
+
 // notes are facts for the person to weigh before they sign in to t.
 func (b *Broker) notes(t *target) []string {
 	var notes []string
+	if t.resource.Unpublished {
+		notes = append(notes, unpublishedNote)
+	}
 	if t.resource.Prefix {
 		notes = append(notes, "This server's metadata speaks for all of "+t.resource.ID+", so its tokens are good there too.")
 	}

@@ -22,25 +22,26 @@ const (
 // Question is what a face shows. Everything a server, an issuer or a host said of itself is already bounded and
 // stripped of control and bidirectional characters.
 type Question struct {
-	ID         string    `json:"id"`
-	Kind       string    `json:"kind"`
-	Host       peer.Host `json:"host"`
-	ClientName string    `json:"client_name,omitempty"` // the host's word for itself: show it in quotes, labelled so
-	Server     string    `json:"server"`                // URL as entered
-	ServerName string    `json:"server_name,omitempty"` // the server's word for itself, beside the URL only
-	Resource   string    `json:"resource,omitempty"`
-	Issuer     string    `json:"issuer,omitempty"`
-	Issuers    []string  `json:"issuers,omitempty"` // the person may choose among these, Issuer is proposed; none: there is no choice
-	Account    string    `json:"account,omitempty"`
-	Scopes     []Scope   `json:"scopes,omitempty"`
-	Reason     string    `json:"reason,omitempty"` // the host's own words: show them in quotes
-	Why        string    `json:"why"`              // why the person is asked now, a sentence
-	Notes      []string  `json:"notes,omitempty"`  // facts to weigh, sentences: "this server's metadata speaks for all of …"
-	Modes      []string  `json:"modes,omitempty"`  // localapi.Mode… that may be offered, in order; never empty for KindConsent
-	SignIn     bool      `json:"sign_in"`          // a yes opens the browser
-	ClientID   string    `json:"client_id,omitempty"`
-	Asked      time.Time `json:"asked"`
-	Deadline   time.Time `json:"deadline"` // then the question is withdrawn, unanswered
+	ID          string    `json:"id"`
+	Kind        string    `json:"kind"`
+	Host        peer.Host `json:"host"`
+	ClientName  string    `json:"client_name,omitempty"` // the host's word for itself: show it in quotes, labelled so
+	Server      string    `json:"server"`                // URL as entered
+	ServerName  string    `json:"server_name,omitempty"` // the server's word for itself, beside the URL only
+	Resource    string    `json:"resource,omitempty"`
+	Issuer      string    `json:"issuer,omitempty"`
+	Issuers     []string  `json:"issuers,omitempty"`     // the person may choose among these, Issuer is proposed; none: there is no choice
+	Unpublished bool      `json:"unpublished,omitempty"` // Issuer is the server's own origin, because the server names none (MCP 2025-03-26)
+	Account     string    `json:"account,omitempty"`
+	Scopes      []Scope   `json:"scopes,omitempty"`
+	Reason      string    `json:"reason,omitempty"` // the host's own words: show them in quotes
+	Why         string    `json:"why"`              // why the person is asked now, a sentence
+	Notes       []string  `json:"notes,omitempty"`  // facts to weigh, sentences: "this server's metadata speaks for all of …"
+	Modes       []string  `json:"modes,omitempty"`  // localapi.Mode… that may be offered, in order; never empty for KindConsent
+	SignIn      bool      `json:"sign_in"`          // a yes opens the browser
+	ClientID    string    `json:"client_id,omitempty"`
+	Asked       time.Time `json:"asked"`
+	Deadline    time.Time `json:"deadline"` // then the question is withdrawn, unanswered
 }
 
 // Scope is one row of checkboxes.

@@ -169,6 +169,7 @@ type Grant struct {
 	Resource    string    `json:"resource"`       // canonical
 	Name        string    `json:"name,omitempty"` // the server's word for itself
 	Issuer      string    `json:"issuer"`
+	Unpublished bool      `json:"unpublished,omitempty"` // the server names no issuer, so its own origin is taken for it
 	Account     string    `json:"account"`
 	Scopes      []string  `json:"scopes"` // granted
 	State       string    `json:"state"`

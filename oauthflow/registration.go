@@ -56,8 +56,11 @@ func (f *Flow) prepare(ctx context.Context, client *http.Client, req Request) (R
 		return dynamic, cb, nil
 	}
 	cb.close()
-	if !registrationClosed(err) {
+	switch {
+	case !registrationClosed(err):
 		return dynamic, nil, err
+	case req.Issuer.Assumed: // a client ID would help nobody: there may be no issuer at all
+		return dynamic, nil, fmt.Errorf("%w %s: the server publishes no metadata, and its origin does not register programs: %w", ErrNoRegistration, req.Issuer.ID, err)
 	}
 	if reg, err = askClient(ctx, req, err); err != nil {
 		return reg, nil, err

@@ -38,7 +38,7 @@ const (
 
 // Policy is what the person wrote down beforehand, in a JSON file:
 //
-//	{"consents": [{"host": "exe:/usr/bin/x", "resource": "https://…", "scopes": ["a"]}],
+//	{"consents": [{"host": "exe:/usr/bin/x", "resource": "https://…", "scopes": ["a"], "without_metadata": true}],
 //	 "clients":  [{"issuer": "https://…", "client_id": "…", "client_secret_file": "…"}]}
 //
 // A client may get its tokens by itself, with nobody at a browser: "grant_type" is "client_credentials" with a
@@ -49,7 +49,8 @@ const (
 // whatever stands there: the person named the place and answers for it. With the hash ("exe:/home/me/bin/x#…") it holds
 // for that content only. A host or a resource may be "*", scopes may be ["*"]; [] holds for a server that has no scopes.
 // Several consents for one host and resource add up. A consent also lets the host ask to sign in to the server and to
-// forget it.
+// forget it. A server that names no issuer, as in MCP 2025-03-26, is used only by consents with "without_metadata": true;
+// its own origin is then taken for the issuer.
 //
 // The file can only allow: it is read again when it, or a file it names, has changed, and while it cannot be used it
 // allows nothing. Its methods are safe for concurrent use.
@@ -84,6 +85,7 @@ type rules struct {
 type consentRule struct {
 	host, resource string
 	scopes         []string
+	unpublished    bool // also for a server that names no issuer
 }
 
 type clientRule struct {

@@ -41,9 +41,10 @@ func TestParsePolicy(t *testing.T) {
 		{"more after it", `{} {}`, "line 1, column 4: this is not JSON: invalid character '{' after top-level value"},
 		{"rubbish after it", `{}x`, "line 1, column 3: this is not JSON: invalid character 'x' after top-level value"},
 		{"unknown at the top", `{"consent":[]}`, `line 1, column 10: unknown field "consent" in the policy; known are clients, consents`},
-		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, resource, scopes`},
+		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, resource, scopes, without_metadata`},
 		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are assertion_file, client_id, client_secret_file, grant_type, issuer, key_id, private_key_file`},
 		{"other capitals", `{"Consents":[]}`, `unknown field "Consents"`},
+		{"a flag that is no flag", `{"consents":[{"host":"*","resource":"*","scopes":[],"without_metadata":"yes"}]}`, "without_metadata must be true or false"},
 		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
 		{"scopes twice", `{"consents":[{"host":"*","resource":"*","scopes":["a"],"scopes":["*"]}]}`, `field "scopes" stands twice in a consent`},
 		{"no host", `{"consents":[{"resource":"*","scopes":[]}]}`, `a consent lacks the field "host"`},
@@ -120,6 +121,8 @@ func TestPolicyAllows(t *testing.T) {
 		{"host":"exe:/home/me/y","resource":"https://mcp.example.com/mcp","scopes":["*"]},
 		{"host":"exe:/home/me/z#aa","resource":"https://mcp.example.com/mcp","scopes":["*"]},
 		{"host":"exe:/usr/bin/root","resource":"*","scopes":["a"]},
+		{"host":"exe:/usr/bin/x","resource":"https://old.example/","scopes":["a"],"without_metadata":true},
+		{"host":"exe:/usr/bin/x","resource":"https://old.example/","scopes":["b"]},
 		{"host":"*","resource":"https://public.example/","scopes":["*"]}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +145,10 @@ func TestPolicyAllows(t *testing.T) {
 	consent := func(h peer.Host, resource string, names ...string) face.Question {
 		return face.Question{Kind: face.KindConsent, Host: h, Server: resource, Resource: resource, Scopes: scopes(names...),
 			Modes: []string{localapi.ModeOnce, localapi.ModeAlways}}
+	}
+	old := func(q face.Question) face.Question {
+		q.Unpublished, q.Issuer = true, "https://origin.example"
+		return q
 	}
 	kind := func(k string, q face.Question) face.Question { q.Kind = k; return q }
 	tests := []struct {
@@ -174,6 +181,10 @@ func TestPolicyAllows(t *testing.T) {
 		{"sign in elsewhere", kind(face.KindSignIn, consent(x, "https://other.example/")), face.Answer{}, "no consent"},
 		{"sign in, not yet discovered", face.Question{Kind: face.KindSignIn, Host: x, Server: mcp}, face.Answer{Answered: true, Allow: true}, ""},
 		{"the resource decides, not the address", face.Question{Kind: face.KindForget, Host: x, Server: mcp, Resource: "https://other.example/"}, face.Answer{}, "no consent"},
+		{"a server that names no issuer", old(consent(x, "https://old.example/", "a", "b")), once("a"), ""},
+		{"sign in to a server that names no issuer", old(kind(face.KindSignIn, consent(x, "https://old.example/", "a"))), face.Answer{Answered: true, Allow: true, Scopes: []string{"a"}}, ""},
+		{"a server that names no issuer, and no word of that", old(consent(x, mcp, "a")), face.Answer{}, mcp + ` names no issuer, and its consents there do not say "without_metadata": true, which takes https://origin.example for it`},
+		{"forget a server that names no issuer", old(kind(face.KindForget, consent(x, mcp))), face.Answer{Answered: true, Allow: true}, ""},
 		{"forget", kind(face.KindForget, consent(x, mcp)), face.Answer{Answered: true, Allow: true}, ""},
 		{"register", kind(face.KindRegister, consent(x, mcp)), face.Answer{}, "only the person"},
 		{"client ID", kind(face.KindClientID, consent(x, mcp)), face.Answer{}, "only the person"},

@@ -25,9 +25,13 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 	if resource == "" {
 		resource = q.Server
 	}
-	matched, all, named := false, false, map[string]bool{}
+	matched, all, named, unpublished := false, false, map[string]bool{}, false
 	for _, c := range r.consents {
 		if !c.covers(q, resource) {
+			continue
+		}
+		if q.Unpublished && q.Kind != face.KindForget && !c.unpublished {
+			unpublished = true
 			continue
 		}
 		matched = true
@@ -37,7 +41,10 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 		}
 	}
 	all = all || named[wildcard]
-	if !matched {
+	switch {
+	case !matched && unpublished:
+		return face.Answer{}, fmt.Errorf(`%s names no issuer, and its consents there do not say "without_metadata": true, which takes %s for it`, resource, q.Issuer)
+	case !matched:
 		return face.Answer{}, fmt.Errorf("no consent there lets %s use %s", hostWord(q), resource)
 	}
 	yes := face.Answer{Answered: true, Allow: true}
@@ -226,6 +233,22 @@ func (in *reader) text(what string, s *string, check func(string) string) func()
 	}
 }
 
+// flag reads true or false into b.
+func (in *reader) flag(what string, b *bool) func() error {
+	return func() error {
+		t, err := in.dec.Token()
+		if err != nil {
+			return err
+		}
+		value, ok := t.(bool)
+		if !ok {
+			return in.fault("%s must be true or false", what)
+		}
+		*b = value
+		return nil
+	}
+}
+
 func (in *reader) consent(r *rules) error {
 	var c consentRule
 	err := in.object("a consent", fields{
@@ -237,6 +260,7 @@ func (in *reader) consent(r *rules) error {
 			c.scopes = append(c.scopes, s)
 			return err
 		}), true},
+		"without_metadata": {in.flag("without_metadata", &c.unpublished), false},
 	})
 	if err != nil {
 		return err

@@ -80,8 +80,12 @@ func (p *program) describe(g localapi.Grant) string {
 	if !g.Renewable {
 		renewable = "no: you sign in again when it expires"
 	}
+	issuer := clean(g.Issuer)
+	if g.Unpublished {
+		issuer += " (the server itself: it does not say who issues its tokens)"
+	}
 	rows := [][]string{
-		{"resource", clean(g.Resource)}, {"issuer", clean(g.Issuer)}, {"account", orDash(clean(g.Account))}, {"state", state},
+		{"resource", clean(g.Resource)}, {"issuer", issuer}, {"account", orDash(clean(g.Account))}, {"state", state},
 		{"scopes", orDash(clean(strings.Join(g.Scopes, " ")))}, {"signed in", relative(g.SignedInAt, p.now())}, {"refreshed", relative(g.RefreshedAt, p.now())},
 		{"token", "expires " + p.expiry(g)}, {"renewable", renewable},
 	}
