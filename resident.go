@@ -80,7 +80,7 @@ func resident(ctx context.Context, opts *options) error {
 	changed := make(chan struct{}, 1)
 	head, err := broker.Open(ctx, broker.Config{
 		Store: store, Probe: probe,
-		Discovery: discovery.New(discovery.Config{HTTP: out.For}),
+		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
 		Flow: func(onURL func(oauthflow.Request, string)) *oauthflow.Flow {
 			return oauthflow.New(oauthflow.Config{
 				HTTP: out.For, Open: open, OnURL: opts.tell(onURL, faces.showURL), OnUnopened: func(r oauthflow.Request, url string, err error) {

@@ -19,17 +19,20 @@ const (
 type Config struct {
 	// HTTP gives the guarded client for all that the given server, as the person entered it, leads to: outbound's For.
 	HTTP func(ctx context.Context, server string) (*http.Client, error)
+
+	Version string // of this program, which servers are told
 }
 
 // Client discovers, and keeps what it found for as long as HTTP caching allows. It is safe for concurrent use.
 type Client struct {
 	http      func(ctx context.Context, server string) (*http.Client, error)
+	probe     string // the message that asks a server for its challenge
 	resources cache[Resource]
 	issuers   cache[Issuer]
 }
 
 // New returns a client with nothing in its cache.
-func New(cfg Config) *Client { return &Client{http: cfg.HTTP} }
+func New(cfg Config) *Client { return &Client{http: cfg.HTTP, probe: probeOf(cfg.Version)} }
 
 const maxCached = 256 // entries per cache; a person has a handful of servers
 

@@ -63,17 +63,21 @@ func fetch(ctx context.Context, hc *http.Client, address string) (*document, tim
 	if err := checkStatus(resp); err != nil {
 		return nil, never, err
 	}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	other := &miss{text: fmt.Sprintf("answered with %s, not with metadata", shown(cmp.Or(kind, "something unnamed")))}
+	if kind == "text/event-stream" { // of a server that takes every GET for one of MCP: it may have no end
+		return nil, never, other
+	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, never, unreachable(err)
 	}
 	doc, err := decode(body)
 	if err != nil {
-		kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 		if kind == "application/json" || strings.HasSuffix(kind, "+json") {
 			return nil, never, &miss{text: err.Error(), json: true}
 		}
-		return nil, never, &miss{text: fmt.Sprintf("answered with %s, not with metadata", shown(cmp.Or(kind, "something unnamed")))}
+		return nil, never, other
 	}
 	return doc, freshUntil(req, resp), nil
 }

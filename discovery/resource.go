@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,13 +102,16 @@ func (s *search) note(address string, err error) {
 
 // The probe is a question that every MCP server may answer and none acts upon: servers of 2026-07-28 must know it, for
 // older ones it is an unknown method outside any session. Unlike initialize it leaves no session behind.
-const probeBody = `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{` +
-	`"io.modelcontextprotocol/protocolVersion":"` + protocolVersion + `","io.modelcontextprotocol/clientCapabilities":{}}}}`
+func probeOf(version string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{`+
+		`"io.modelcontextprotocol/protocolVersion":%q,"io.modelcontextprotocol/clientCapabilities":{},`+
+		`"io.modelcontextprotocol/clientInfo":{"name":"valetkey","title":"Valet Key","version":%q}}}}`, protocolVersion, cmp.Or(version, "unknown"))
+}
 
 // probe asks the server without a token, and returns the challenges it answers with; none when it does not ask for a
 // sign-in, which its metadata may still do.
 func (s *search) probe(ctx context.Context) ([]Challenge, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.server.address, strings.NewReader(probeBody))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.server.address, strings.NewReader(s.client.probe))
 	if err != nil {
 		return nil, fail("server", s.server.address, &detail{ErrInvalid, inner(err)}, s.tried)
 	}

@@ -179,6 +179,8 @@ func TestResourceFlow(t *testing.T) {
 		{"does not ask, pages everywhere", map[string]answer{post: page, path: page, root: page}, []string{post, path, root}, "", ErrNoSignIn, []string{"answered with text/html"}},
 		{"other schemes only", map[string]answer{post: unauthorized(`Basic realm="x", Negotiate`)}, []string{post, path, root}, "", ErrOtherScheme, nil},
 		{"other schemes, but metadata", map[string]answer{post: unauthorized(`Basic realm="x"`), path: doc(prm(mcp))}, []string{post, path}, mcpPath, nil, nil},
+		{"event streams everywhere, unread", map[string]answer{post: doc(`{}`), path: stream, root: stream}, []string{post, path, root}, "", ErrNoSignIn, []string{"text/event-stream, not with metadata"}},
+		{"asks, event streams everywhere", map[string]answer{post: unauthorized(), path: stream, root: stream}, []string{post, path, root}, "", ErrInvalid, nil},
 		{"asks, pages everywhere", map[string]answer{post: unauthorized(), path: page, root: page}, []string{post, path, root}, "", ErrInvalid, []string{"text/html, not with metadata"}},
 		{"asks, redirects to another origin", map[string]answer{post: unauthorized(), path: status(302, "Location", "https://www.example.com/"), root: status(404)},
 			[]string{post, path, root}, "", ErrInvalid, []string{"redirects to another origin, https://www.example.com"}},
@@ -247,6 +249,10 @@ func TestProbe(t *testing.T) {
 	if m.JSONRPC != "2.0" || m.ID == 0 || m.Method != w.header.Get("Mcp-Method") || m.Params.Meta["io.modelcontextprotocol/clientCapabilities"] == nil ||
 		m.Params.Meta["io.modelcontextprotocol/protocolVersion"] != w.header.Get("MCP-Protocol-Version") {
 		t.Errorf("the headers do not fit the body: %v, %s", w.header, w.body)
+	}
+	info, _ := m.Params.Meta["io.modelcontextprotocol/clientInfo"].(map[string]any)
+	if info["name"] != "valetkey" || info["version"] != "test" {
+		t.Errorf("it names itself %v", info)
 	}
 	if w.header.Get("Authorization") != "" || w.header.Get("Accept") != "application/json, text/event-stream" || w.header.Get("Content-Type") != "application/json" {
 		t.Errorf("headers %v", w.header)

@@ -37,7 +37,9 @@ func status(code int, header ...string) answer { return answer{code, "", header,
 
 var (
 	page = answer{200, "<!doctype html><title>Welcome</title>", []string{"Content-Type", "text/html; charset=utf-8"}, nil}
-	down = answer{err: errors.New("connection refused")}
+	// Metadata in a stream is none: reading it may never end.
+	stream = answer{200, prm(mcp), []string{"Content-Type", "text/event-stream"}, nil}
+	down   = answer{err: errors.New("connection refused")}
 )
 
 func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -84,7 +86,7 @@ func newWeb(answers map[string]answer) (*web, *Client) {
 		answers = map[string]answer{}
 	}
 	w := &web{answers: answers}
-	return w, New(Config{HTTP: outbound.New(outbound.Config{Base: w}).For})
+	return w, New(Config{HTTP: outbound.New(outbound.Config{Base: w}).For, Version: "test"})
 }
 
 // check compares err with what is wanted of it: a kind, and words in its text.
