@@ -111,7 +111,10 @@ func questions() map[string]face.Question {
 	first.Server = "https://mcp.xn--bcher-kva.co.uk:8443/mcp/v2?team=blue"
 	first.Resource = "https://mcp.xn--bcher-kva.co.uk:8443/mcp"
 	first.Notes = []string{"This server's metadata speaks for all of https://mcp.xn--bcher-kva.co.uk:8443, not for this path alone."}
-	return map[string]face.Question{"consent": consent(), "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
+	open := question(face.KindConsent) // a server that asks for no sign-in
+	open.Issuer, open.Modes = "", consent().Modes
+	open.Notes = []string{"This server asks for no sign-in. Valet Key passes on what the program says and what the server answers, without a token of yours."}
+	return map[string]face.Question{"consent": consent(), "consent-open": open, "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
 		"register": register, "client-id": clientID}
 }
 

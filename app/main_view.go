@@ -211,6 +211,9 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 	about := vbox(3, text(sized(sizeSection, title...)...))
 	about.Add(text(small(g.Server)))
 	issuer := "issuer " + hostOf(g.Issuer)
+	if g.Issuer == "" {
+		issuer = "asks for no sign-in"
+	}
 	if g.Name != "" {
 		issuer = "calls itself “" + g.Name + "” · " + issuer
 	}
@@ -221,7 +224,9 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 	if g.State == localapi.StateSignIn {
 		word, weight = "Sign in", primary
 	}
-	buttons.Add(v.act("sign-in\n"+key, word, "Signing in…", weight, face.Wish{Kind: face.WishSignIn, Server: g.Server, Account: g.Account}))
+	if g.Issuer != "" {
+		buttons.Add(v.act("sign-in\n"+key, word, "Signing in…", weight, face.Wish{Kind: face.WishSignIn, Server: g.Server, Account: g.Account}))
+	}
 	buttons.Add(newButton("forget-ask\n"+key, "Forget", quiet, func() { v.on.confirm(key) }))
 	more := theme.MenuExpandIcon()
 	if v.open[key] {
@@ -236,8 +241,12 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 		}
 	}
 	if v.confirm == key {
-		rows.Add(v.sure("forget\n"+key, "Forget this sign-in? Valet Key deletes it and asks "+hostOf(g.Issuer)+" to revoke it. "+
-			"No host can use the server any more until you sign in again.", "Forget", "Forgetting…",
+		question := "Forget this sign-in? Valet Key deletes it and asks " + hostOf(g.Issuer) + " to revoke it. " +
+			"No host can use the server any more until you sign in again."
+		if g.Issuer == "" {
+			question = "Forget this server? Programs that use it through Valet Key have to ask again."
+		}
+		rows.Add(v.sure("forget\n"+key, question, "Forget", "Forgetting…",
 			face.Wish{Kind: face.WishForget, Resource: g.Resource, Account: g.Account}))
 	}
 	for _, k := range []string{"sign-in\n" + key, "forget\n" + key} {
@@ -265,8 +274,13 @@ func (v *mainDrawing) serverFacts(g localapi.Grant) fyne.CanvasObject {
 	if g.Unpublished {
 		issuer = append(issuer, text(small("the server itself: it does not say who issues its tokens")))
 	}
+	if g.Issuer == "" {
+		issuer = []fyne.CanvasObject{text(plain("none: this server asks for no sign-in"))}
+	}
 	rows.Add(fact("Issuer", issuer...))
-	rows.Add(fact("Scopes", scopeText(g.Scopes)))
+	if g.Issuer != "" {
+		rows.Add(fact("Scopes", scopeText(g.Scopes)))
+	}
 	if !g.SignedInAt.IsZero() {
 		words := "signed in " + clock(g.SignedInAt, v.now)
 		if !g.RefreshedAt.IsZero() {

@@ -81,7 +81,7 @@ func (v *questionView) parts() []fyne.CanvasObject {
 		add(over(newBlock(colorSunken, "", 8), pad(9, 12, 9, 12, vbox(2, text(plain("“"+q.Reason+"”")),
 			text(small("the reason "+hostName(q.Host)+" gives, in its own words"))))))
 	}
-	if q.Kind == face.KindConsent {
+	if q.Kind == face.KindConsent && q.Issuer != "" {
 		add(pad(0, 2, 0, 2, text(small("If you allow it, "+hostName(q.Host)+" gets an access token for this server only. "+
 			"Your refresh token stays here."))))
 	}
@@ -93,6 +93,8 @@ func (v *questionView) parts() []fyne.CanvasObject {
 func (v *questionView) lead() fyne.CanvasObject {
 	q := v.q
 	switch {
+	case q.Kind == face.KindForget && q.Issuer == "":
+		return text(plain("Programs that use this server through Valet Key would have to ask again. There is no sign-in to revoke."))
 	case q.Kind == face.KindForget:
 		return text(plain("Valet Key deletes this sign-in, asks "), strong(ending(hostOf(q.Issuer))), plain(" to revoke it, and no "+
 			"program can use it any more. To use the server again you sign in again."))

@@ -233,6 +233,8 @@ func sentence(e face.Entry) []span {
 			return say("could not be given a token for")
 		}
 		return say("got a token for")
+	case "use":
+		return say("uses")
 	case "sign_in":
 		if no {
 			return append([]span{plain("Sign-in failed at ")}, on...)

@@ -102,6 +102,7 @@ func TestTimes(t *testing.T) {
 func TestSentences(t *testing.T) {
 	tests := map[string]face.Entry{
 		"claude got a token for mcp.example.com as work":         {Event: "token", Host: "claude", Account: "work", Decision: "allowed"},
+		"claude uses mcp.example.com":                            {Event: "use", Host: "claude", Decision: "allowed"},
 		"claude got no token for mcp.example.com":                {Event: "token", Host: "claude", Decision: "denied"},
 		"claude got no answer for mcp.example.com":               {Event: "token", Host: "claude", Decision: "unanswered"},
 		"claude could not be given a token for mcp.example.com":  {Event: "token", Host: "claude", Decision: "failed"},

@@ -125,7 +125,10 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 	b.drop(g)
 	err = b.revoke(ctx, rec, tokens)
 	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + hostOf(rec.Issuer)}
-	if err != nil {
+	switch {
+	case rec.open():
+		e.Rule = "deleted here; there was no sign-in to revoke"
+	case err != nil:
 		err = &revokeError{rec.Issuer, err}
 		e.Rule = "deleted here; " + err.Error()
 	}

@@ -63,6 +63,7 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 	switch {
 	case r.Problem != "":
 		out.State, out.Problem = localapi.StateSignIn, sentence(r.Problem)
+	case r.open(): // nothing can be missing
 	case !out.Renewable && !alive:
 		out.State, out.Problem = localapi.StateSignIn, "The token ran out and the issuer gave no refresh token."
 	case g.unsaved:

@@ -2,10 +2,12 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -20,6 +22,9 @@ func fail(err error) step { return step{do: func(context.Context) error { return
 
 // plan looks at memory and says what is missing before g can serve w. Callers hold mu.
 func (b *Broker) plan(g *grant, w *want) step {
+	if g.record.open() {
+		return b.planOpen(g, w)
+	}
 	now := time.Now()
 	granted := scopeSet(g.record.Granted)
 	allowed, consented := g.allowed(w.from.Host, now, w.forward)
@@ -192,13 +197,16 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 		return localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", hostOf(w.url))
 	}
 	t, err := b.discoverGrant(ctx, w.url, w.account, w.challenges)
+	if w.forward && errors.Is(err, discovery.ErrNoSignIn) {
+		return b.askOpen(ctx, w)
+	}
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	g := b.find(w.url, w.account, w.from.Host)
 	b.mu.Unlock()
-	if g != nil || b.adopt(t, w.url) {
+	if g != nil && !g.record.open() || b.adopt(t, w.url) {
 		return nil // somebody signed in meanwhile; or it is known under another address
 	}
 	offered := scopeSet(w.scopes, w.demanded)

@@ -34,7 +34,7 @@ type record struct {
 	Server       string             `json:"server"`
 	Resource     string             `json:"resource"`
 	Name         string             `json:"name,omitempty"`
-	Issuer       string             `json:"issuer"`
+	Issuer       string             `json:"issuer"` // "" for a server that asks for no sign-in
 	Account      string             `json:"account"`
 	Registration registration       `json:"registration"`
 	Refresh      kept               `json:"refresh_token,omitzero"`

@@ -280,7 +280,7 @@ const lookEvery = time.Minute
 func (b *Broker) noteChallenge(ctx context.Context, w *want) error {
 	b.mu.Lock()
 	g := b.find(w.url, w.account, w.from.Host)
-	if g == nil || time.Since(g.looked) < lookEvery {
+	if g == nil || g.record.open() || time.Since(g.looked) < lookEvery {
 		b.mu.Unlock()
 		return nil
 	}

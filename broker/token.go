@@ -311,6 +311,9 @@ func (b *Broker) logToken(w *want, token *localapi.Token, err error) {
 	case err != nil:
 		e.Decision, e.Rule = "failed", "the program hung up"
 	default:
+		if token.AccessToken.Empty() {
+			e.Event = "use"
+		}
 		e.Resource, e.Account, e.Scopes = token.Resource, token.Account, strings.Fields(token.Scope)
 	}
 	if w.yes != nil {

@@ -251,7 +251,7 @@ func (b *Broker) notes(t *target) []string {
 		}
 	}
 	for _, g := range b.grants {
-		if !g.gone && g.record.Server == t.server && !slices.Contains(t.resource.Issuers, g.record.Issuer) {
+		if !g.gone && !g.record.open() && g.record.Server == t.server && !slices.Contains(t.resource.Issuers, g.record.Issuer) {
 			notes = append(notes, "You signed in to this server at "+g.record.Issuer+" before. It now names another issuer.")
 		}
 	}

@@ -76,7 +76,7 @@ func (x *exchange) run(w http.ResponseWriter) (*http.Response, error) {
 			if refused++; refused > maxRefused {
 				return nil, x.refusedAll()
 			}
-			err = x.another(localapi.TokenRequest{Challenges: challenges, Refused: x.token.AccessToken.SHA256()}, x.refusedAll)
+			err = x.another(localapi.TokenRequest{Challenges: challenges, Refused: x.sum()}, x.refusedAll)
 		case tooNarrow:
 			discard(resp)
 			key = x.budgetKey(scopes)
@@ -138,8 +138,8 @@ func (x *exchange) prepare(w http.ResponseWriter) (err error) {
 	return nil
 }
 
-// fetch gets a token for the server. Only a message is worth a question: a stream that a host opens, or takes up again by
-// itself, and the end of a session are nothing that the person did.
+// fetch gets a token for the server, an empty one if it asks for no sign-in. Only a message is worth a question: a
+// stream that a host opens, or takes up again by itself, and the end of a session are nothing that the person did.
 func (x *exchange) fetch(req localapi.TokenRequest) error {
 	req.Resource = x.server
 	silent := x.request.Method != http.MethodPost
@@ -187,11 +187,19 @@ func (x *exchange) another(req localapi.TokenRequest, hopeless func() *localapi.
 	return nil
 }
 
+// sum names the token to the broker; "" when the server was to be used without one.
+func (x *exchange) sum() string {
+	if x.token.AccessToken.Empty() {
+		return ""
+	}
+	return x.token.AccessToken.SHA256()
+}
+
 // stepUp asks for the scopes that the server named. The token it was too narrow for stays good for everything else.
 func (x *exchange) stepUp(challenges, scopes []string, key string) error {
 	req := localapi.TokenRequest{Challenges: challenges, Reason: x.message.operation(x.request.Method)}
 	if len(scopes) > 0 {
-		req.Refused = x.token.AccessToken.SHA256()
+		req.Refused = x.sum()
 	}
 	return x.another(req, func() *localapi.Error {
 		x.gateway.budget.spend(key)
@@ -284,7 +292,10 @@ func (x *exchange) sendTo(address string) (*http.Response, error) {
 
 // authorize puts the token on req, as on every request (USE-2). A bound one is never sent as a bearer token.
 func (x *exchange) authorize(req *http.Request) error {
-	if x.token.Binding != nil {
+	switch {
+	case x.token.AccessToken.Empty():
+		return nil // the server asks for no sign-in
+	case x.token.Binding != nil:
 		return x.token.Binding.Sign(req, x.token.AccessToken)
 	}
 	req.Header.Set("Authorization", "Bearer "+x.token.AccessToken.Reveal())
@@ -324,6 +335,10 @@ func (x *exchange) redirected(resp *http.Response, to *url.URL) *localapi.Error 
 }
 
 func (x *exchange) refusedAll() *localapi.Error {
+	if x.token.AccessToken.Empty() {
+		return localapi.Errorf(localapi.ErrDiscovery, "%s wants a sign-in for this and does not say where", x.name()).
+			WithHint("tell its owner: the answer must name the server's metadata (RFC 9728)")
+	}
 	return localapi.Errorf(localapi.ErrSignInRequired, "%s turned down every token, new ones too", x.name()).
 		WithHint("run vk show %s to see what it was granted, or ask its owner", x.server)
 }

@@ -25,9 +25,10 @@ import (
 
 // Config is what New needs. Token and HTTP are required.
 type Config struct {
-	// Token decides whether a host may use a server, and gives the token for one request of it. It may wait for the
-	// person. An error that is not a *localapi.Error is ours. If the person takes back what allowed it while ctx lasts,
-	// which is until the request is over, it calls withdrawn with a *localapi.Error, and the request ends at once.
+	// Token decides whether a host may use a server, and gives the token for one request of it: an empty one for a server
+	// that asks for no sign-in. It may wait for the person. An error that is not a *localapi.Error is ours. If the person
+	// takes back what allowed it while ctx lasts, which is until the request is over, it calls withdrawn with a
+	// *localapi.Error, and the request ends at once.
 	Token func(ctx context.Context, from *peer.Peer, req localapi.TokenRequest, withdrawn func(error)) (*localapi.Token, error)
 
 	// HTTP returns the client for a server: outbound's, which bounds answers in neither size nor time. Its Transport is

@@ -388,12 +388,41 @@ func TestStreamAsksNobody(t *testing.T) {
 	}
 }
 
-// TestServerWithoutSignIn: there is nothing for Valet Key to add, and it says so.
+// TestServerWithoutSignIn: Valet Key adds nothing, and nobody signs in; but the person is asked about the host.
 func TestServerWithoutSignIn(t *testing.T) {
+	for _, version := range []string{oldEra, modernEra} {
+		t.Run(version, func(t *testing.T) {
+			s := newSite(t, handler(version == modernEra))
+			inner := handler(version == modernEra)
+			open := server(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") != "" {
+					t.Errorf("%s has a token", r.Method)
+				}
+				inner.ServeHTTP(w, r)
+			})
+			s.resource = open
+			s.mustCall(s.connect(version, nil), "read", "read it")
+			if questions, browsers := s.counts(); questions != 1 || browsers != 0 {
+				t.Errorf("%d questions, %d browsers", questions, browsers)
+			}
+		})
+	}
+}
+
+// TestNoToAServerWithoutSignIn: nothing of a host's goes there that the person did not allow.
+func TestNoToAServerWithoutSignIn(t *testing.T) {
 	s := newSite(t, handler(true))
-	open := server(t, handler(true).ServeHTTP)
+	s.person = func(face.Question) face.Answer { return face.Answer{Answered: true} }
+	open := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); bytes.Contains(body, []byte("tools/call")) {
+			t.Error("the host's message arrived")
+		}
+		if r.Method != http.MethodPost {
+			http.NotFound(w, r)
+		}
+	})
 	resp, body := s.do("POST", at(open), call, "Content-Type", "application/json")
-	if resp.Header.Get(localapi.HeaderError) != "discovery" || !strings.Contains(s.read(body).Error.Message, "asks for no sign-in: hosts can use it without a token") {
+	if resp.Header.Get(localapi.HeaderError) != "consent_denied" || !strings.Contains(s.read(body).Error.Message, "the person said no") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }

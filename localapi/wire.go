@@ -157,7 +157,7 @@ type Opened struct{}
 
 // States of a grant.
 const (
-	StateReady       = "ready"       // a token can be had without the person
+	StateReady       = "ready"       // a token can be had without the person, or none is needed
 	StateSignIn      = "sign_in"     // the person must sign in again
 	StateUnsaved     = "unsaved"     // the keychain did not take the newest refresh token; being retried
 	StateUnavailable = "unavailable" // the issuer could not be reached; being retried on demand
@@ -165,10 +165,10 @@ const (
 
 // Grant is what the person gave us for one server, as lists show it. It holds no secret.
 type Grant struct {
-	Server      string    `json:"server"`         // the URL as it was entered
-	Resource    string    `json:"resource"`       // canonical
-	Name        string    `json:"name,omitempty"` // the server's word for itself
-	Issuer      string    `json:"issuer"`
+	Server      string    `json:"server"`                // the URL as it was entered
+	Resource    string    `json:"resource"`              // canonical
+	Name        string    `json:"name,omitempty"`        // the server's word for itself
+	Issuer      string    `json:"issuer"`                // "" if the server asks for no sign-in
 	Unpublished bool      `json:"unpublished,omitempty"` // the server names no issuer, so its own origin is taken for it
 	Account     string    `json:"account"`
 	Scopes      []string  `json:"scopes"` // granted

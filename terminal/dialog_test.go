@@ -70,9 +70,13 @@ func TestQuestionText(t *testing.T) {
 
 	several := question(face.KindSignIn)
 	several.Issuers = []string{several.Issuer, "https://two.example/\x1b[2J"}
+	open := question(face.KindConsent)
+	open.Issuer, open.Scopes, open.SignIn, open.Notes = "", nil, false, []string{"This server asks for no sign-in."}
+	forgetOpen := question(face.KindForget)
+	forgetOpen.Issuer = ""
 	tests := map[string]face.Question{
-		"several_issuers": several,
-		"consent":         question(face.KindConsent), "sign_in": question(face.KindSignIn), "forget": question(face.KindForget),
+		"open": open, "forget_open": forgetOpen, "several_issuers": several,
+		"consent": question(face.KindConsent), "sign_in": question(face.KindSignIn), "forget": question(face.KindForget),
 		"register": question(face.KindRegister), "client_id": question(face.KindClientID), "hostile": hostile, "nobody": plain,
 	}
 	for name, q := range tests {

@@ -113,6 +113,15 @@ func meaning(q face.Question) string {
 
 func consequence(q face.Question) string {
 	var says string
+	switch {
+	case q.Issuer == "" && q.Kind == face.KindConsent:
+		says = "the program may use this server through Valet Key; there is no token."
+	case q.Issuer == "" && q.Kind == face.KindForget:
+		says = "programs that use this server through Valet Key have to ask again; there is no sign-in to revoke."
+	}
+	if says != "" {
+		return says
+	}
 	switch q.Kind {
 	case face.KindConsent:
 		says = "the program gets an access token for this server only; your refresh token stays in Valet Key."

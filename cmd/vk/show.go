@@ -81,7 +81,10 @@ func (p *program) describe(g localapi.Grant) string {
 		renewable = "no: you sign in again when it expires"
 	}
 	issuer := clean(g.Issuer)
-	if g.Unpublished {
+	switch {
+	case g.Issuer == "":
+		issuer, renewable = "none: it asks for no sign-in", "-"
+	case g.Unpublished:
 		issuer += " (the server itself: it does not say who issues its tokens)"
 	}
 	rows := [][]string{

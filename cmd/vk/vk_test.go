@@ -183,9 +183,11 @@ func TestGolden(t *testing.T) {
 	poor := `{"server":"https://MCP.example.com:443/mcp/","resource":"https://mcp.example.com/mcp","issuer":"https://other.example","account":"","scopes":[],
 		"state":"sign_in","problem":"the issuer no longer accepts the refresh token","renewable":false,"consents":[]}`
 	other := `{"server":"http://127.0.0.1:8080/mcp","resource":"http://127.0.0.1:8080/mcp","issuer":"http://127.0.0.1:9090","account":"home","scopes":["a"],"state":"unsaved","renewable":true,"expires_at":"` + at(-time.Minute) + `","consents":[]}`
+	open := `{"server":"https://open.example/mcp","resource":"https://open.example/mcp","issuer":"","account":"default","scopes":[],"state":"ready","renewable":false,"consents":[]}`
+	unpublished := `{"server":"https://old.example/mcp","resource":"https://old.example/mcp","issuer":"https://old.example","unpublished":true,"account":"default","scopes":["a"],"state":"ready","renewable":true,"consents":[]}`
 	a := &app{}
 	address := a.serve(t, map[string]string{
-		"grants": `{"grants":[` + full + `,` + poor + `,` + other + `]}`,
+		"grants": `{"grants":[` + strings.Join([]string{full, poor, other, open, unpublished}, ",") + `]}`,
 		"status": `{"version":"1.2.3","pid":4711,"face":"window","keychain":"ok","servers":3,"sign_ins_needed":1,"waiting":0}`,
 		"token":  `{"access_token":"tok.en","token_type":"Bearer","expires_at":"` + at(time.Hour) + `","scope":"a b","resource":"r","issuer":"i","account":"<work>"}`,
 		"forget": `{"grants":[` + full + `,` + poor + `],"not_revoked":["https://other.example has no revocation endpoint"]}`,
@@ -193,6 +195,7 @@ func TestGolden(t *testing.T) {
 	for _, args := range []string{
 		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor", "help start",
 		"list", "list --json", "show https://mcp.example.com/mcp", "show --json http://127.0.0.1:8080/mcp", "show https://unknown.example/mcp", "show local-8080", "show example", "show mcp.example.com", "show nothing", "token --json example",
+		"show https://open.example/mcp", "show https://old.example/mcp",
 		"status", "status --json", "token --json https://mcp.example.com/mcp", "forget https://mcp.example.com/mcp",
 	} {
 		t.Run(args, func(t *testing.T) {
