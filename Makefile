@@ -1,5 +1,7 @@
 # make demo       see it work: installs what is missing, builds, starts a demo issuer and a demo server, and the app
-# make test       everything: vet, staticcheck, unit tests with -race, cross builds, end-to-end tests with real parts
+# make test       everything: vet, staticcheck, unit tests with -race, cross builds, end-to-end tests with real parts,
+#                 the official conformance suite
+# make conformance  that suite alone; UPDATE=1 writes docs/conformance-results.md, RUNS="auth draft" runs these alone
 # make build      bin/valetkey and bin/vk
 # make headless   bin/valetkey-headless: no windows, no cgo
 # make mutate     breaks one rule of docs/conformance.md after the other, in a copy, and fails when no test notices
@@ -15,7 +17,7 @@ GOBUILD := go build -trimpath -ldflags '$(LDFLAGS)'
 RACED   = $(shell go list ./... | grep -v -e /app$$ -e /e2e$$ -e valetkey/valetkey$$)
 PURE    = $(shell go list -tags headless ./... | grep -v -e /app$$ -e /e2e)
 
-.PHONY: demo test build headless mutate bench cleanroom lint unit cross e2e clean FORCE
+.PHONY: demo test conformance build headless mutate bench cleanroom lint unit cross e2e clean FORCE
 
 build:
 	@scripts/deps build
@@ -38,7 +40,7 @@ demo:
 
 test:
 	@scripts/deps test
-	@$(MAKE) --no-print-directory lint unit cross e2e
+	@$(MAKE) --no-print-directory lint unit cross e2e conformance
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
@@ -72,6 +74,12 @@ mutate:
 bench: build headless bin/vkdemo
 	@scripts/deps bench
 	go run ./e2e/bench
+
+# The suite plays server and issuer for a host of ours, which goes through vk bridge and the app.
+conformance: headless bin/vkdemo
+	@scripts/deps conformance
+	CGO_ENABLED=0 go build -o bin/conformance ./e2e/conformance
+	@bin/conformance $(if $(UPDATE),--update) $(RUNS)
 
 cleanroom:
 	@scripts/deps cleanroom
