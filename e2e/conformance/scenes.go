@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
@@ -46,7 +45,7 @@ func (h *host) with(ctx context.Context, do func(*mcp.ClientSession) error) erro
 		},
 	})
 	cmd := h.command("vk", "bridge", h.url)
-	cmd.Stderr = io.Writer(os.Stderr)
+	cmd.Stderr = os.Stderr
 	opts := &mcp.ClientSessionOptions{}
 	if h.before {
 		opts.ProtocolVersion = revisionBefore
