@@ -300,3 +300,26 @@ func TestWithdrawn(t *testing.T) {
 		})
 	}
 }
+
+// TestNewIssuerEndsNothing: the request that brings in the server's new issuer is under way with a grant that goes for it.
+func TestNewIssuerEndsNothing(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		var ended error
+		withdrawn := func(err error) { ended = err }
+		first, err := h.broker.Forward(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL}, withdrawn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := h.world.AddIssuer("https://login.example.net")
+		h.server.Metadata(func(doc map[string]any) { doc["authorization_servers"] = []string{other.ID()} })
+		second, err := h.broker.Forward(t.Context(), host("claude"), localapi.TokenRequest{
+			Resource: serverURL, Refused: first.AccessToken.SHA256(), Challenges: []string{`Bearer resource_metadata="` + h.server.MetadataURL() + `"`},
+		}, withdrawn)
+		if err != nil || second.Issuer != other.ID() || ended != nil {
+			t.Fatalf("%+v, %v; ended with %v", second, err, ended)
+		}
+		if _, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL}); err != nil || ended == nil {
+			t.Errorf("%v; ended with %v", err, ended)
+		}
+	})
+}

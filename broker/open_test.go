@@ -87,11 +87,14 @@ func TestOpenServerBeginsToAsk(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newOpenHouse(t).open()
 		defer func() { h.broker.Close() }()
-		h.mustForward(host("claude"))
+		ended := func(err error) { t.Errorf("ended with %v", err) }
+		if _, err := h.broker.Forward(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL}, ended); err != nil {
+			t.Fatal(err)
+		}
 		h.server.Fault("", nil)
 		h.server.Fault(oauthtest.ResourcePath, nil)
 		challenged := localapi.TokenRequest{Resource: serverURL, Challenges: []string{`Bearer resource_metadata="` + h.server.MetadataURL() + `"`}}
-		token, err := h.broker.Forward(t.Context(), host("claude"), challenged, nil)
+		token, err := h.broker.Forward(t.Context(), host("claude"), challenged, ended)
 		if err != nil || h.good(token) != http.StatusOK {
 			t.Fatalf("%+v, %v", token, err)
 		}

@@ -210,7 +210,8 @@ func (b *Broker) takeGrant(t *target) (g *grant, fresh bool) {
 }
 
 // introduce lets everyone find g, and returns the grants it replaces: those of the same server and account at another
-// issuer, which the server no longer names or the person has left.
+// issuer, which the server no longer names or the person has left. Nobody took anything back by that: what is under way
+// with them goes on, as something of g's.
 func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -218,6 +219,11 @@ func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) 
 		r := o.record
 		if o != g && !o.gone && r.Server == t.server && r.Account == t.account {
 			replaced = append(replaced, o)
+		}
+	}
+	for u := range b.underWay {
+		if slices.Contains(replaced, u.grant) {
+			u.grant = g
 		}
 	}
 	if fresh {
