@@ -3,12 +3,7 @@ package main
 // notCovered are the scenarios that Valet Key does not pass, and why. One that passes all the same fails the run: its
 // row goes.
 var notCovered = map[string]string{
-	"auth/client-credentials-jwt":           "no sign-in as a program of its own (client credentials with private_key_jwt)",
-	"auth/client-credentials-basic":         "no sign-in as a program of its own (client credentials with a secret)",
 	"auth/enterprise-managed-authorization": "no sign-in through an enterprise's issuer (token exchange for an ID-JAG)",
-	"auth/wif-jwt-bearer":                   "no sign-in with a workload's assertion (jwt-bearer)",
-	"auth/dpop":                             "no tokens bound to a key (DPoP)",
-	"auth/dpop-nonce":                       "no tokens bound to a key (DPoP)",
 }
 
 // notBefore are those that say nothing about a host of before 2026-07-28, and why.

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,13 +31,15 @@ type assignment struct {
 	scenario string
 	revision string
 	context  scenarioContext
-	url      string
+	url      string // of the server
 }
 
 // scenarioContext is what a scenario hands the client beforehand.
 type scenarioContext struct {
 	ClientID     string     `json:"client_id"`
 	ClientSecret string     `json:"client_secret"`
+	PrivateKey   string     `json:"private_key_pem"`
+	Assertion    string     `json:"valid_jwt"`
 	Issuer       string     `json:"issuer"`
 	ToolCalls    []toolCall `json:"toolCalls"`
 }
@@ -155,7 +160,7 @@ func newValet(ctx context.Context, a assignment) (_ *valet, err error) {
 			err = errors.Join(err, v.close())
 		}
 	}()
-	policy, err := v.writePolicy(a.context)
+	policy, err := v.writePolicy(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -182,36 +187,93 @@ func (v *valet) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// writePolicy writes what the person would say: yes to everything, and the client they registered beforehand.
-func (v *valet) writePolicy(given scenarioContext) (string, error) {
-	type client struct {
-		Issuer     string `json:"issuer"`
-		ClientID   string `json:"client_id"`
-		SecretFile string `json:"client_secret_file"`
-	}
-	type consent struct {
-		Host     string   `json:"host"`
-		Resource string   `json:"resource"`
-		Scopes   []string `json:"scopes"`
-		Without  bool     `json:"without_metadata"`
-	}
-	policy := struct {
-		Consents []consent `json:"consents"`
-		Clients  []client  `json:"clients"`
-	}{Consents: []consent{{"*", "*", []string{"*"}, true}}, Clients: []client{}}
-	if given.ClientID != "" && given.Issuer != "" {
-		secret := filepath.Join(v.dir, "client-secret")
-		if err := os.WriteFile(secret, []byte(given.ClientSecret), 0o600); err != nil {
-			return "", err
+// policy is what the person writes down: yes to everything, and the client they registered beforehand.
+type policy struct {
+	Consents []policyConsent `json:"consents"`
+	Clients  []policyClient  `json:"clients"`
+}
+
+type policyConsent struct {
+	Host     string   `json:"host"`
+	Resource string   `json:"resource"`
+	Scopes   []string `json:"scopes"`
+	Without  bool     `json:"without_metadata"`
+}
+
+type policyClient struct {
+	Issuer    string `json:"issuer"`
+	ClientID  string `json:"client_id"`
+	GrantType string `json:"grant_type,omitempty"`
+	Secret    string `json:"client_secret_file,omitempty"`
+	Key       string `json:"private_key_file,omitempty"`
+	Assertion string `json:"assertion_file,omitempty"`
+}
+
+// grantTypes are how the client gets its tokens where nobody sits at a browser.
+var grantTypes = map[string]string{
+	"auth/client-credentials-basic": "client_credentials",
+	"auth/client-credentials-jwt":   "client_credentials",
+	"auth/wif-jwt-bearer":           "urn:ietf:params:oauth:grant-type:jwt-bearer",
+}
+
+// writePolicy writes the policy for a, and returns where it is.
+func (v *valet) writePolicy(ctx context.Context, a assignment) (string, error) {
+	p := policy{Consents: []policyConsent{{"*", "*", []string{"*"}, true}}, Clients: []policyClient{}}
+	if given := a.context; given.ClientID != "" {
+		c := policyClient{Issuer: given.Issuer, ClientID: given.ClientID, GrantType: grantTypes[a.scenario]}
+		var err error
+		if c.Issuer == "" {
+			if c.Issuer, err = issuerOf(ctx, a.url); err != nil {
+				return "", err
+			}
 		}
-		policy.Clients = append(policy.Clients, client{given.Issuer, given.ClientID, secret})
+		for _, f := range []struct {
+			name, content string
+			path          *string
+		}{{"client-secret", given.ClientSecret, &c.Secret}, {"key.pem", given.PrivateKey, &c.Key}, {"assertion", given.Assertion, &c.Assertion}} {
+			if f.content == "" {
+				continue
+			}
+			*f.path = filepath.Join(v.dir, f.name)
+			if err := os.WriteFile(*f.path, []byte(f.content), 0o600); err != nil {
+				return "", err
+			}
+		}
+		p.Clients = append(p.Clients, c)
 	}
-	content, err := json.MarshalIndent(policy, "", "  ")
+	content, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(v.dir, "policy.json")
 	return path, os.WriteFile(path, content, 0o600)
+}
+
+// issuerOf reads what a person who has registered a client knows: with whom. Some scenarios do not say.
+func issuerOf(ctx context.Context, server string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", err
+	}
+	u.Path = "/.well-known/oauth-protected-resource" + u.Path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var metadata struct {
+		Issuers []string `json:"authorization_servers"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&metadata); err != nil || len(metadata.Issuers) != 1 {
+		return "", fmt.Errorf("%s names no issuer: %v", u, err)
+	}
+	return metadata.Issuers[0], nil
 }
 
 // ready waits until the app answers.

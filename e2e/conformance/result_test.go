@@ -27,8 +27,8 @@ func TestFault(t *testing.T) {
 		"not refused":                       {of("auth/iss-normalized", "", good), "was to be refused"},
 		"refused, for whatever reason":      {of("auth/scope-retry-limit", "it broke", good), ""},
 		"not refused, for whatever reason":  {of("auth/scope-retry-limit", "", good), "was to be refused"},
-		"not covered":                       {of("auth/dpop", "it broke", good, bad), ""},
-		"not covered, and passes":           {of("auth/dpop", "", good), "it passes now; strike it from"},
+		"not covered":                       {of("auth/enterprise-managed-authorization", "it broke", good, bad), ""},
+		"not covered, and passes":           {of("auth/enterprise-managed-authorization", "", good), "it passes now; strike it from"},
 		"not covered for this host":         {before, ""},
 		"not covered for another host only": {of("request-metadata", "", good, bad), "failure x"},
 	} {
