@@ -60,6 +60,7 @@ func TestHostsGolden(t *testing.T) {
 			}
 			must(t, os.Mkdir(filepath.Join(home, "bin"), 0o700))
 			must(t, os.WriteFile(filepath.Join(home, "bin", "vk"), nil, 0o700))
+			must(t, os.Chmod(filepath.Join(home, "bin", "vk"), 0o700)) // a socket made at that moment in another test narrows the umask
 			a, address := &app{discard: true}, noApp
 			if !c.away {
 				list := grants
