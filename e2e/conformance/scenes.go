@@ -40,7 +40,9 @@ func (h *host) with(ctx context.Context, do func(*mcp.ClientSession) error) erro
 		ElicitationHandler: func(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{}}, nil // the SDK fills in the defaults
 		},
+		//lint:ignore SA1019 deprecated by 2026-07-28, and in its conformance suite
 		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+			//lint:ignore SA1019 as above
 			return &mcp.CreateMessageResult{Model: "none", Role: "assistant", Content: &mcp.TextContent{Text: "Nothing."}}, nil
 		},
 	})
