@@ -16,9 +16,9 @@ import (
 const serverOrigin = "https://mcp.example.com"
 
 // newOldHouse has a server of MCP 2025-03-26, which publishes nothing and is its own issuer.
-func newOldHouse(t *testing.T) *house {
+func newOldHouse(t *testing.T, opts ...oauthtest.IssuerOption) *house {
 	h := &house{t: t, world: oauthtest.NewWorld(t), store: keystore.NewMemory(), person: always}
-	h.issuer = h.world.AddIssuer(serverOrigin)
+	h.issuer = h.world.AddIssuer(serverOrigin, opts...)
 	h.server = h.world.AddServer(serverURL, serverOrigin)
 	h.server.Fault(oauthtest.ResourcePath, oauthtest.Status(http.StatusNotFound))
 	h.server.Challenge("Bearer")
@@ -87,6 +87,21 @@ func TestServerWithDefaultEndpoints(t *testing.T) {
 			t.Errorf("authorization requests %+v", seen)
 		}
 	})
+}
+
+// ISS-8: nothing says whether that issuer names itself in its answers; if it does, it must be the origin.
+func TestDefaultEndpointsWithAnotherIss(t *testing.T) {
+	for iss, is := range map[string]error{"": nil, serverOrigin: nil, serverOrigin + "/": localapi.ErrIssuer, "https://evil.example": localapi.ErrIssuer} {
+		bubble(t, func(t *testing.T) {
+			h := newOldHouse(t, oauthtest.Iss(iss))
+			h.world.Fault(serverOrigin+"/.well-known/oauth-authorization-server", oauthtest.Status(http.StatusNotFound))
+			h.open()
+			defer func() { h.broker.Close() }()
+			if _, err := h.token(host("claude")); !errors.Is(err, is) {
+				t.Errorf("iss %q: %v", iss, err)
+			}
+		})
+	}
 }
 
 func TestNoIssuerAtTheOrigin(t *testing.T) {
