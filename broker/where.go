@@ -51,14 +51,14 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 	t := &target{server: server}
 	switch {
 	case err == nil:
-		t.resource = resource
 		t.issuer, t.usable, err = b.propose(ctx, server, resource.Issuers)
 	case errors.Is(err, discovery.ErrUnpublished):
-		t.resource, t.issuer, err = b.cfg.Discovery.Unpublished(ctx, server)
+		resource, t.issuer, err = b.cfg.Discovery.Unpublished(ctx, server)
 	}
 	if err != nil {
 		return nil, err
 	}
+	t.resource = resource
 	for _, c := range challenges {
 		t.scopes = scopeSet(t.scopes, c.Scopes())
 		if acr, age, ok := c.Reauthentication(); ok {
@@ -66,7 +66,7 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 		}
 	}
 	if len(t.scopes) == 0 {
-		t.scopes = scopeSet(t.resource.Scopes)
+		t.scopes = scopeSet(resource.Scopes)
 	}
 	return t, nil
 }

@@ -292,10 +292,10 @@ func (x *exchange) sendTo(address string) (*http.Response, error) {
 
 // authorize puts the token on req, as on every request (USE-2). A bound one is never sent as a bearer token.
 func (x *exchange) authorize(req *http.Request) error {
-	switch {
-	case x.token.AccessToken.Empty():
+	if x.token.AccessToken.Empty() {
 		return nil // the server asks for no sign-in
-	case x.token.Binding != nil:
+	}
+	if x.token.Binding != nil {
 		return x.token.Binding.Sign(req, x.token.AccessToken)
 	}
 	req.Header.Set("Authorization", "Bearer "+x.token.AccessToken.Reveal())
