@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -645,6 +646,19 @@ func TestForget(t *testing.T) {
 		}
 		if _, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL}); !errors.Is(err, localapi.ErrUnknownServer) {
 			t.Errorf("err = %v", err)
+		}
+		h.mustToken(host("claude"))
+		h.issuer.Fault("/revoke", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.FormValue("token_type_hint") == "access_token" { // RFC 7009 §2.2.1: it cannot
+				w.WriteHeader(http.StatusBadRequest)
+				io.WriteString(w, `{"error":"unsupported_token_type"}`)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		forgotten, err = h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL})
+		if err != nil || len(forgotten.NotRevoked) != 1 || !strings.Contains(forgotten.NotRevoked[0], "took the sign-in back, but a token") {
+			t.Errorf("forgotten = %+v, err %v", forgotten, err)
 		}
 		h.mustToken(host("claude"))
 		h.issuer.Fault("/revoke", oauthtest.Status(500))

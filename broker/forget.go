@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
@@ -91,13 +94,16 @@ func (b *Broker) forgetAll(ctx context.Context, grants []*grant) (*localapi.Forg
 	return out, nil
 }
 
-// revokeError is a grant that is gone here but that the issuer did not take back.
+// revokeError is a grant that is gone here but that the issuer did not take back, or not wholly.
 type revokeError struct {
 	issuer string
 	err    error
 }
 
 func (e *revokeError) Error() string {
+	if errors.Is(e.err, oauthflow.ErrOutlives) {
+		return fmt.Sprintf("%s took the sign-in back, but a token that it issued before works until it runs out (%v)", hostOf(e.issuer), e.err)
+	}
 	return fmt.Sprintf("%s did not take the sign-in back (%v); you can end it on its own page of connected applications", hostOf(e.issuer), e.err)
 }
 
@@ -110,9 +116,11 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 	ctx = context.WithoutCancel(ctx)
 	b.mu.Lock()
 	rec := g.record.clone()
-	tokens := &oauthflow.Tokens{Refresh: rec.Refresh.Text}
-	for _, h := range g.held {
-		tokens.Access = h.access
+	var access []secret.Text
+	for _, key := range slices.Sorted(maps.Keys(g.held)) {
+		if h := g.held[key]; !slices.ContainsFunc(access, h.access.Equal) {
+			access = append(access, h.access)
+		}
 	}
 	b.mu.Unlock()
 	save, cancel := context.WithTimeout(ctx, saveTimeout)
@@ -123,7 +131,7 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 		return err
 	}
 	b.drop(g)
-	err = b.revoke(ctx, rec, tokens)
+	err = b.revoke(ctx, rec, access)
 	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + hostOf(rec.Issuer)}
 	switch {
 	case rec.open():
@@ -137,10 +145,10 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 	return err
 }
 
-func (b *Broker) revoke(ctx context.Context, rec record, tokens *oauthflow.Tokens) error {
+func (b *Broker) revoke(ctx context.Context, rec record, access []secret.Text) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	if tokens.Refresh.Empty() && tokens.Access.Empty() {
+	if rec.Refresh.Empty() && len(access) == 0 {
 		return nil
 	}
 	issuer, err := b.issuerOf(ctx, rec)
@@ -152,7 +160,7 @@ func (b *Broker) revoke(ctx context.Context, rec record, tokens *oauthflow.Token
 	}
 	return b.flow.Revoke(ctx, oauthflow.Request{
 		Server: rec.Server, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
-	}, tokens)
+	}, rec.Refresh.Text, access...)
 }
 
 // drop lets go of g in memory, and ends what goes on with it.

@@ -71,3 +71,24 @@ func TestForgetUnderAnotherAddress(t *testing.T) {
 		}
 	})
 }
+
+func TestForgettingRevokesEachTokenThatIsHeld(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		tokens := map[string]bool{}
+		for _, scopes := range [][]string{{"read", "write"}, {"read"}, {"write"}} {
+			tokens[h.mustToken(host("claude"), scopes...).AccessToken.Reveal()] = true
+		}
+		if _, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL}); err != nil {
+			t.Fatal(err)
+		}
+		for i, sent := range h.issuer.Requests("/revoke") {
+			if hint := sent.Get("token_type_hint"); (i == 0) != (hint == "refresh_token") {
+				t.Errorf("revocation %d is of %s", i, hint)
+			}
+			delete(tokens, sent.Get("token"))
+		}
+		if len(tokens) > 0 {
+			t.Errorf("%d of 3 access tokens were not revoked", len(tokens))
+		}
+	})
+}

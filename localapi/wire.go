@@ -118,7 +118,7 @@ type ForgetRequest struct {
 // Forgotten tells what was forgotten and what the issuer would not take back.
 type Forgotten struct {
 	Grants     []Grant  `json:"grants"`
-	NotRevoked []string `json:"not_revoked,omitempty"` // sentences, one per grant the issuer did not revoke
+	NotRevoked []string `json:"not_revoked,omitempty"` // sentences, one per grant the issuer did not revoke, or not wholly
 }
 
 // RegistrationRequest is the body of POST /v1/client: a client ID that the person got from the issuer.

@@ -121,9 +121,10 @@ func (f *Flow) Refresh(ctx context.Context, req Request, refresh secret.Text) (*
 	return refreshTokens(ctx, client, req, refresh)
 }
 
-// Revoke asks the issuer to forget t: the refresh token first, then the access token (RFC 7009). The error names each
-// token that was not revoked, and why; [ErrNoRevocation] when the issuer offers no way.
-func (f *Flow) Revoke(ctx context.Context, req Request, t *Tokens) error {
+// Revoke asks the issuer to forget the refresh token first, unless it is empty, then the access tokens (RFC 7009). The
+// error names what was not revoked, and why: [ErrOutlives] when that is access tokens only, [ErrNoRevocation] when the
+// issuer offers no way.
+func (f *Flow) Revoke(ctx context.Context, req Request, refresh secret.Text, access ...secret.Text) error {
 	client, err := f.client(ctx, req)
 	if err != nil {
 		return err
@@ -131,7 +132,7 @@ func (f *Flow) Revoke(ctx context.Context, req Request, t *Tokens) error {
 	if err := req.ownRegistration(); err != nil {
 		return err
 	}
-	return revokeTokens(ctx, client, req, t)
+	return revokeTokens(ctx, client, req, refresh, access)
 }
 
 // client is the guarded client without redirects: RFC 6749 has none at these endpoints, and following one would carry a

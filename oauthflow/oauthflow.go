@@ -75,6 +75,7 @@ var (
 	ErrUnavailable    = errors.New("the issuer cannot be reached")        // network, 5xx, 429: nothing was decided
 	ErrCallback       = errors.New("no address on this computer for the browser to come back to")
 	ErrTokenType      = errors.New("the issuer answered with a token of a type that was not asked for")
+	ErrOutlives       = errors.New("the refresh token is revoked, and an access token works until it runs out")
 	ErrNoRevocation   = errors.New("the issuer offers no way to revoke tokens") // no revocation_endpoint, RFC 8414
 )
 

@@ -99,27 +99,26 @@ func refreshTokens(ctx context.Context, client *http.Client, req Request, refres
 }
 
 // revokeTokens is Flow.Revoke (RFC 7009 §2).
-func revokeTokens(ctx context.Context, client *http.Client, req Request, t *Tokens) error {
-	var errs []error
-	for _, token := range []struct {
-		name, hint string
-		value      secret.Text
-	}{
-		{"refresh token", "refresh_token", t.Refresh},
-		{"access token", "access_token", t.Access},
-	} {
-		if token.value.Empty() {
-			continue
-		}
-		err := revoke(ctx, client, req, token.hint, token.value)
-		if refused := (*Error)(nil); token.hint == "access_token" && errors.As(err, &refused) && refused.Code == "unsupported_token_type" {
-			continue // RFC 7009 §2.2.1: this issuer lets access tokens run out
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s not revoked: %w", token.name, err))
+func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh secret.Text, access []secret.Text) error {
+	var grant error
+	if !refresh.Empty() {
+		if err := revoke(ctx, client, req, "refresh_token", refresh); err != nil {
+			grant = fmt.Errorf("refresh token not revoked: %w", err)
 		}
 	}
-	return errors.Join(errs...)
+	var outlives error // the newest word on it is enough: they are refused for one reason
+	for _, token := range access {
+		if token.Empty() {
+			continue
+		}
+		if err := revoke(ctx, client, req, "access_token", token); err != nil {
+			outlives = fmt.Errorf("access token not revoked: %w", err)
+		}
+	}
+	if outlives != nil && grant == nil && !refresh.Empty() {
+		return fmt.Errorf("%w: %w", ErrOutlives, outlives)
+	}
+	return errors.Join(grant, outlives)
 }
 
 func revoke(ctx context.Context, client *http.Client, req Request, hint string, token secret.Text) error {
