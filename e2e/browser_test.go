@@ -15,32 +15,37 @@ import (
 
 // chromium is the person's browser.
 type chromium struct {
-	t   testing.TB
-	d   *desktop
-	ctx context.Context
+	t        testing.TB
+	pictures string // where photos go
+	ctx      context.Context
 }
 
-// browser starts Chromium with a profile of its own. It ends with the test.
+// browser starts Chromium on the desktop.
 func (d *desktop) browser() *chromium {
 	d.t.Helper()
-	profile := filepath.Join(d.dir, "chromium")
+	return newChromium(d.t, filepath.Join(d.dir, "chromium"), d.env(), d.pictures)
+}
+
+// newChromium starts Chromium with a profile of its own. It ends with the test.
+func newChromium(t testing.TB, profile string, env []string, pictures string) *chromium {
+	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile), chromedp.NoInheritEnv, chromedp.Env(d.env()...),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile), chromedp.NoInheritEnv, chromedp.Env(env...),
 		chromedp.WindowSize(900, 640),
-		// The issuer's pages name a font on the Internet.
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		// The issuers' pages name a font on the Internet.
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
 	}
 	ctx, cancel := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(options...))
-	d.t.Cleanup(func() {
+	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil {
-			d.t.Logf("close Chromium: %v", err)
+			t.Logf("close Chromium: %v", err)
 		}
 		cancel()
 	})
-	b := &chromium{t: d.t, d: d, ctx: ctx}
+	b := &chromium{t: t, pictures: pictures, ctx: ctx}
 	// The browser lives as long as the context of the first call, so that one has no deadline.
 	if err := chromedp.Do(ctx); err != nil {
-		d.t.Fatalf("start Chromium: %v", err)
+		t.Fatalf("start Chromium: %v", err)
 	}
 	return b
 }
@@ -110,7 +115,7 @@ func (b *chromium) photo(name string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.d.pictures, name+".png"), png, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(b.pictures, name+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -45,7 +45,7 @@ type desktop struct {
 	bus      *dbus.Conn
 	pictures string
 	watch    *watch
-	pages    chan string // that were opened in the browser
+	pages    <-chan string // that were opened in the browser
 }
 
 func newDesktop(t *testing.T) *desktop {
@@ -54,7 +54,7 @@ func newDesktop(t *testing.T) *desktop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desktop{t: t, dir: dir, watch: newWatch(), pages: make(chan string, 16), pictures: os.Getenv("VK_E2E_PICTURES")}
+	d := &desktop{t: t, dir: dir, watch: newWatch(), pictures: os.Getenv("VK_E2E_PICTURES")}
 	if d.pictures == "" {
 		d.pictures = filepath.Join(t.TempDir(), "pictures")
 	}
@@ -70,7 +70,7 @@ func newDesktop(t *testing.T) *desktop {
 	d.write("home/.config/dunst/dunstrc", notifications, 0o600)
 	d.write("home/.config/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml", panelConfig, 0o600)
 
-	d.hearPages()
+	d.pages = hearPages(t, dir)
 	number := d.startAndHear("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-dpi", "96", "-nolisten", "tcp", "-noreset")
 	d.display = ":" + number
 	d.address = "unix:path=" + filepath.Join(dir, "run", "bus")

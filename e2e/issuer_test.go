@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -24,8 +25,9 @@ import (
 
 // issuer is peers/issuer.mjs: oidc-provider, which tells what happens.
 type issuer struct {
-	url   string
-	ready chan struct{}
+	url    string
+	ready  chan struct{}
+	secret string // of the client that was registered beforehand, if it has one
 
 	mu     sync.Mutex
 	events []event
@@ -38,17 +40,29 @@ type event struct {
 	GrantType     string `json:"grant_type"`
 	OK            bool
 	Error, Scope  string
+	Hint          string // of what was revoked
 	ClientID      string `json:"client_id"`
 	RefreshToken  string `json:"refresh_token"`
 	at            time.Time
 }
 
-// newIssuer starts an issuer; its arguments are those of peers/issuer.mjs.
+// newIssuer starts an issuer beside the desktop; its arguments are those of peers/issuer.mjs.
 func (d *desktop) newIssuer(args ...string) *issuer {
 	d.t.Helper()
 	i := startIssuer(d.t, d.command, func(cmd *exec.Cmd) func() string { return d.run(cmd).said }, args)
 	d.watch.issuers = append(d.watch.issuers, i)
 	return i
+}
+
+// newIssuerWith starts an issuer whose environment has more in it.
+func (h *headless) newIssuerWith(env []string, args ...string) *issuer {
+	h.t.Helper()
+	command := func(name string, args ...string) *exec.Cmd {
+		cmd := h.command(name, args...)
+		cmd.Env = append(cmd.Env, env...)
+		return cmd
+	}
+	return startIssuer(h.t, command, func(cmd *exec.Cmd) func() string { return h.run(cmd).err.String }, args)
 }
 
 // startIssuer starts an issuer as a place has its programs: by its command, and its run, which returns what the program
@@ -133,9 +147,16 @@ func (i *issuer) redeem(t testing.TB, from event) string {
 	t.Helper()
 	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
-	resp, err := client.PostForm(i.url+"/token", url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {from.RefreshToken}, "client_id": {from.ClientID},
-	})
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {from.RefreshToken}, "client_id": {from.ClientID}}
+	req, err := http.NewRequest(http.MethodPost, i.url+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if i.secret != "" {
+		req.SetBasicAuth(url.QueryEscape(from.ClientID), url.QueryEscape(i.secret))
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,12 +179,28 @@ func newMCPServer(t testing.TB, i *issuer) *mcpServer { return newGuarded(t, i, 
 // newGuarded puts a server, nil for the demo's own, behind a door that trusts an issuer.
 func newGuarded(t testing.TB, i *issuer, behind http.Handler) *mcpServer {
 	t.Helper()
+	return serveMCP(t, listenHere(t), demo.ServerConfig{Issuer: i.url, MCP: behind})
+}
+
+// listenHere takes a free port of this computer.
+func listenHere(t testing.TB) net.Listener {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &mcpServer{t: t, url: "http://" + listener.Addr().String() + "/mcp"}
-	handler, err := demo.NewServer(demo.ServerConfig{Resource: s.url, Issuer: i.url, MCP: behind})
+	return listener
+}
+
+// serverURL is that of the MCP server on a listener.
+func serverURL(listener net.Listener) string { return "http://" + listener.Addr().String() + "/mcp" }
+
+// serveMCP runs an MCP server on a listener, which gives it its resource.
+func serveMCP(t testing.TB, listener net.Listener, cfg demo.ServerConfig) *mcpServer {
+	t.Helper()
+	s := &mcpServer{t: t, url: serverURL(listener)}
+	cfg.Resource = s.url
+	handler, err := demo.NewServer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,22 +226,33 @@ func (b *bearing) RoundTrip(r *http.Request) (*http.Response, error) {
 // callTool calls the server's tool with a token, as a host would.
 func (s *mcpServer) callTool(token string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	if token == "" || strings.ContainsAny(token, " \n") {
 		s.t.Fatalf("this is no token: %d bytes", len(token))
 	}
+	if err := callWith(s.url, token, "list_notes", map[string]any{}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// callWith calls a tool of the MCP server at url with a token, without Valet Key.
+func callWith(url, token, tool string, arguments map[string]any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	carrier := &bearing{token: token}
 	defer carrier.CloseIdleConnections()
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint: s.url, HTTPClient: &http.Client{Transport: carrier}, DisableStandaloneSSE: true, MaxRetries: -1,
+		Endpoint: url, HTTPClient: &http.Client{Transport: carrier}, DisableStandaloneSSE: true, MaxRetries: -1,
 	}, nil)
 	if err != nil {
-		s.t.Fatalf("the server does not take the token: %v", err)
+		return fmt.Errorf("the server does not take the token: %w", err)
 	}
 	defer session.Close()
-	answer, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "list_notes", Arguments: map[string]any{}})
-	if err != nil || answer.IsError {
-		s.t.Fatalf("the tool does not answer: %v, %v", answer, err)
+	answer, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: arguments})
+	if err == nil && answer.IsError {
+		err = fmt.Errorf("it answered with an error: %v", answer.Content)
 	}
+	if err != nil {
+		return fmt.Errorf("the tool %s does not answer: %w", tool, err)
+	}
+	return nil
 }

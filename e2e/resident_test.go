@@ -49,23 +49,25 @@ func (d *desktop) valetkeyStarting(env ...string) *resident {
 	return a
 }
 
-// hearPages takes what opener hands over.
-func (d *desktop) hearPages() {
-	d.t.Helper()
-	fifo := filepath.Join(d.dir, "pages")
+// hearPages takes what an opener in dir hands over.
+func hearPages(t testing.TB, dir string) <-chan string {
+	t.Helper()
+	fifo := filepath.Join(dir, "pages")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
-	pages, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	handed, err := os.OpenFile(fifo, os.O_RDWR, 0)
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
-	d.t.Cleanup(func() { pages.Close() })
+	t.Cleanup(func() { handed.Close() })
+	pages := make(chan string, 16)
 	go func() {
-		for lines := bufio.NewScanner(pages); lines.Scan(); {
-			d.pages <- lines.Text()
+		for lines := bufio.NewScanner(handed); lines.Scan(); {
+			pages <- lines.Text()
 		}
 	}()
+	return pages
 }
 
 // page waits for the page that Valet Key opens in the browser.

@@ -1,7 +1,10 @@
-// An issuer for the desktop tests: oidc-provider with its own pages, JWT access tokens bound to the resource asked for,
-// rotating refresh tokens, dynamic registration, revocation.
+// An issuer for the tests: oidc-provider with its own pages, JWT access tokens bound to the resource asked for, rotating
+// refresh tokens, dynamic registration, revocation.
 //
-// usage: node issuer.mjs [--access-ttl SECONDS] [--refresh-ttl SECONDS]
+// usage: node issuer.mjs [--access-ttl SECONDS] [--refresh-ttl SECONDS] [--client JSON] [--documents]
+//
+// --client is the metadata of a client that is registered beforehand, in place of dynamic registration. --documents takes
+// client ID metadata documents, also from this computer.
 //
 // It tells on standard output what happens, one JSON object a line: first {"event":"ready","issuer":URL}, then
 // "registration", "revocation" and "token" (grant_type, ok, client_id, refresh_token) after the answer has left, and
@@ -14,6 +17,8 @@ import Provider from "oidc-provider";
 const { values: args } = parseArgs({ options: {
   "access-ttl": { type: "string", default: "3600" },
   "refresh-ttl": { type: "string", default: "86400" },
+  client: { type: "string" },
+  documents: { type: "boolean", default: false },
 } });
 
 const tell = (event, facts) => process.stdout.write(JSON.stringify({ event, ...facts }) + "\n");
@@ -33,6 +38,9 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 const provider = new Provider(issuer, {
   jwks: { keys: [{ ...key, alg: "ES256", use: "sig", kid: "e2e" }] },
   cookies: { keys: ["e2e"] },
+  clients: args.client ? [JSON.parse(args.client)] : [],
+  // Its own guard lets no request reach this computer, where the documents of the tests are.
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   scopes: ["openid", "offline_access"],
   clientDefaults: { grant_types: ["authorization_code", "refresh_token"], id_token_signed_response_alg: "ES256" },
   enabledJWA: { idTokenSigningAlgValues: ["ES256"] },
@@ -47,7 +55,8 @@ const provider = new Provider(issuer, {
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   features: {
     devInteractions: { enabled: true },
-    registration: { enabled: true },
+    registration: { enabled: !args.client },
+    clientIdMetadataDocument: { enabled: args.documents, ack: "draft-02" },
     revocation: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
       enabled: true,
