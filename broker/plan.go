@@ -62,15 +62,14 @@ func (b *Broker) plan(g *grant, w *want) step {
 // planToken serves the token for set, or says how to get it.
 func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 	rec := &g.record
-	all := scopeSet(rec.Granted)
-	if (rec.Wide || !rec.renewable()) && !set.equal(all) { // only the whole grant's token is to be had
-		if !allowed.covers(all) {
+	if whole, why := rec.least(set); !whole.equal(set) {
+		if !allowed.covers(whole) {
 			if w.asks > 1 {
 				return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", hostOf(rec.Issuer)))
 			}
-			return b.planAsk(g, w, all, all, hostOf(rec.Issuer)+" does not issue tokens for less than everything that was granted to you; without all of it this program gets none")
+			return b.planAsk(g, w, whole, whole, hostOf(rec.Issuer)+why)
 		}
-		set = all
+		set = whole
 	}
 	if h := g.held[set.key()]; h != nil && (h.lives(w.minValid) || w.refreshed[set.key()] && h.lives(0)) {
 		if rec.renewable() && h.ageing() {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,10 +45,19 @@ type record struct {
 	Unpublished  bool               `json:"unpublished,omitempty"` // the server names no issuer, and the person took its origin for one
 	Key          kept               `json:"dpop_key,omitzero"`     // its tokens are bound to it (RFC 9449)
 	Wide         bool               `json:"wide,omitempty"`        // the issuer does not narrow tokens on refresh
+	Always       []string           `json:"always,omitempty"`      // scopes that nobody asks for and the issuer puts into every token
 	Problem      string             `json:"problem,omitempty"`     // why the person must sign in again, as a sentence
 	Consents     []localapi.Consent `json:"consents"`              // ModeAlways and ModeHour only
 	SignedInAt   time.Time          `json:"signed_in_at,omitzero"` //
 	RefreshedAt  time.Time          `json:"refreshed_at,omitzero"`
+}
+
+// least is the narrowest token that has set, and why it is no narrower.
+func (r *record) least(set scopes) (whole scopes, why string) {
+	if r.Wide || !r.renewable() {
+		return scopeSet(r.Granted), " does not issue tokens for less than everything that was granted to you; without all of it this program gets none"
+	}
+	return scopeSet(set, r.Always), " puts these into every token, asked for or not: " + strings.Join(r.Always, " ")
 }
 
 // registration is oauthflow.Registration as a record keeps it.

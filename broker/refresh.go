@@ -84,7 +84,12 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 	}
 	request.Key = key
 	if !set.equal(all) || rec.unattended() {
-		request.Scopes = set // RFC 6749 §6: a subset of what was granted
+		// RFC 6749 §6: a subset of what was granted. What comes by itself is not asked for, unless there is nothing else:
+		// without the parameter everything would come.
+		request.Scopes = set.minus(rec.Always)
+		if len(request.Scopes) == 0 {
+			request.Scopes = set
+		}
 	}
 	tokens, err := b.renew(ctx, rec, request)
 	var refused *oauthflow.Error
@@ -97,16 +102,23 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 		return b.refreshFailed(ctx, g, rec, err)
 	}
 	got := scopeSet(tokens.Scopes)
-	wide := len(request.Scopes) > 0 && !set.covers(got)
+	more := got.minus(set)
+	wide := len(request.Scopes) > 0 && len(more) > 0
+	// An issuer that narrows may yet add what nobody ever asked for: what a client has there by default.
+	adds := wide && len(more.and(scopeSet(rec.Requested))) == 0
+	wide = wide && !adds
 	if len(request.Scopes) == 0 && len(tokens.Scopes) == 0 {
 		got = all
 	}
-	if !tokens.Refresh.Empty() || wide || len(request.Scopes) == 0 && !got.equal(all) {
+	if !tokens.Refresh.Empty() || wide || adds || len(request.Scopes) == 0 && !got.equal(all) {
 		b.keep(ctx, g, func(r *record) {
 			if !tokens.Refresh.Empty() {
 				r.Refresh = kept{tokens.Refresh}
 			}
 			r.Wide = r.Wide || wide
+			if adds {
+				r.Always = scopeSet(r.Always, more)
+			}
 			if len(request.Scopes) == 0 {
 				r.Granted = got
 			}
@@ -118,7 +130,7 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 	g.record.RefreshedAt = time.Now()
 	g.down = ""
 	g.hold(tokens, got, true)
-	if !wide && !got.equal(set) {
+	if set.covers(got) && !got.equal(set) {
 		g.held[set.key()] = g.held[got.key()] // the issuer gave less; asking again gives no more
 	}
 	return nil
