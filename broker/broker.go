@@ -330,6 +330,8 @@ func (b *Broker) saveLater(g *grant) {
 func (r record) clone() record {
 	r.Requested = slices.Clone(r.Requested)
 	r.Granted = slices.Clone(r.Granted)
+	r.Always = slices.Clone(r.Always)
+	r.Replaced = slices.Clone(r.Replaced)
 	r.Consents = slices.Clone(r.Consents)
 	return r
 }

@@ -148,7 +148,13 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 func (b *Broker) revoke(ctx context.Context, rec record, access []secret.Text) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	if rec.Refresh.Empty() && len(access) == 0 {
+	var refresh []secret.Text
+	for _, token := range append([]kept{rec.Refresh}, rec.Replaced...) {
+		if !token.Empty() {
+			refresh = append(refresh, token.Text)
+		}
+	}
+	if len(refresh) == 0 && len(access) == 0 {
 		return nil
 	}
 	issuer, err := b.issuerOf(ctx, rec)
@@ -160,7 +166,7 @@ func (b *Broker) revoke(ctx context.Context, rec record, access []secret.Text) e
 	}
 	return b.flow.Revoke(ctx, oauthflow.Request{
 		Server: rec.Server, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
-	}, rec.Refresh.Text, access...)
+	}, refresh, access)
 }
 
 // drop lets go of g in memory, and ends what goes on with it.
@@ -169,7 +175,7 @@ func (b *Broker) drop(g *grant) {
 	defer b.mu.Unlock()
 	g.gone = true
 	clear(g.held)
-	g.record.Refresh = kept{}
+	g.record.Refresh, g.record.Replaced = kept{}, nil
 	b.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", hostOf(g.record.Server)).
 		WithHint("ask again to have the person sign in anew"), func(u *underWay) bool { return u.grant == g })
 	for i, o := range b.grants {

@@ -2,12 +2,16 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/oauthtest"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -91,4 +95,57 @@ func TestForgettingRevokesEachTokenThatIsHeld(t *testing.T) {
 			t.Errorf("%d of 3 access tokens were not revoked", len(tokens))
 		}
 	})
+}
+
+// TestForgettingRevokesWhatASignInReplaced: the refresh token of an earlier sign-in may live on at the issuer.
+func TestForgettingRevokesWhatASignInReplaced(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		issued := map[string]bool{}
+		h.issuer.Fault("/token", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, r)
+			var answer struct {
+				Refresh string `json:"refresh_token"`
+			}
+			if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || answer.Refresh == "" {
+				t.Errorf("no refresh token: %v", err)
+			}
+			issued[answer.Refresh] = true
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(rec.Body.Bytes())
+		})
+		h.mustToken(host("claude"), "read")
+		h.mustToken(host("claude"), "read", "write")
+		h.restart()
+		if n := h.issuer.Count("/revoke"); h.browsers != 2 || n != 0 {
+			t.Fatalf("%d browsers, %d revocations before anything was forgotten", h.browsers, n)
+		}
+		if _, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL}); err != nil {
+			t.Fatal(err)
+		}
+		for _, sent := range h.issuer.Requests("/revoke") {
+			delete(issued, sent.Get("token"))
+		}
+		if len(issued) > 0 {
+			t.Errorf("%d of 2 refresh tokens were not revoked", len(issued))
+		}
+	})
+}
+
+func TestReplacedRefreshTokensAreBounded(t *testing.T) {
+	var r record
+	for i := range 3 * maxReplaced {
+		r.signedIn(registration{ClientID: "one"}, kept{secret.New(fmt.Sprint(i))})
+	}
+	if len(r.Replaced) != maxReplaced || r.Replaced[0].Reveal() != fmt.Sprint(3*maxReplaced-2) {
+		t.Errorf("%d are kept, the newest first", len(r.Replaced))
+	}
+	r.signedIn(r.Registration, r.Refresh)
+	if len(r.Replaced) != maxReplaced || r.Replaced[0].Equal(r.Refresh.Text) {
+		t.Error("a refresh token that came again counts as replaced")
+	}
+	r.signedIn(registration{ClientID: "another"}, kept{secret.New("last")})
+	if len(r.Replaced) != 0 {
+		t.Errorf("%d tokens of another client are kept, which this one cannot revoke", len(r.Replaced))
+	}
 }

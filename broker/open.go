@@ -43,7 +43,6 @@ func (b *Broker) askOpen(ctx context.Context, w *want) error {
 	q.Why = sentence("this program has not used " + hostOf(w.url) + " before")
 	q.Notes = []string{openNote}
 	q.Modes = modes(w.from.Host)
-	w.asks++
 	yes, err := b.consent(ctx, w, q, nil)
 	if err != nil {
 		return err

@@ -64,9 +64,10 @@ func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 	rec := &g.record
 	if whole, why := rec.least(set); !whole.equal(set) {
 		if !allowed.covers(whole) {
-			if w.asks > 1 {
+			if w.widened == whole.key() {
 				return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", hostOf(rec.Issuer)))
 			}
+			w.widened = whole.key()
 			return b.planAsk(g, w, whole, whole, hostOf(rec.Issuer)+why)
 		}
 		set = whole
@@ -101,7 +102,6 @@ func (b *Broker) planAsk(g *grant, w *want, offered, required scopes, why string
 	granted := scopeSet(rec.Granted)
 	allowed, _ := g.allowed(w.from.Host, time.Now(), w.forward)
 	return step{do: func(ctx context.Context) error {
-		w.asks++
 		signIn := !w.quiet && (rec.Problem != "" || !granted.covers(offered))
 		q, err := b.questionNow(ctx, w, face.KindConsent, rec, signIn)
 		if err != nil {
@@ -223,7 +223,6 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 	q.Why = sentence("this program has not used " + hostOf(w.url) + " before, and you have not signed in to it")
 	b.mention(&q, t)
 	q.Modes = modes(w.from.Host)
-	w.asks++
 	yes, err := b.consent(ctx, w, q, t)
 	if err != nil {
 		return err

@@ -39,6 +39,7 @@ type record struct {
 	Account      string             `json:"account"`
 	Registration registration       `json:"registration"`
 	Refresh      kept               `json:"refresh_token,omitzero"`
+	Replaced     []kept             `json:"replaced_refresh_tokens,omitempty"` // by a later sign-in: to be revoked with the grant
 	Requested    []string           `json:"requested"`
 	Granted      []string           `json:"granted"`
 	Prefix       bool               `json:"prefix,omitempty"`      // Resource is a path prefix of Server
@@ -58,6 +59,21 @@ func (r *record) least(set scopes) (whole scopes, why string) {
 		return scopeSet(r.Granted), " does not issue tokens for less than everything that was granted to you; without all of it this program gets none"
 	}
 	return scopeSet(set, r.Always), " puts these into every token, asked for or not: " + strings.Join(r.Always, " ")
+}
+
+// maxReplaced bounds the refresh tokens that are kept for their revocation only. A person signs in to a wider scope now
+// and then; what is older has most likely run out.
+const maxReplaced = 8
+
+// signedIn takes in the outcome of a sign-in. A refresh token that it replaces may live on at the issuer, and is not
+// revoked now: many issuers would end the new one with it.
+func (r *record) signedIn(registration registration, refresh kept) {
+	if registration.ClientID != r.Registration.ClientID {
+		r.Replaced = nil // only the client that got a token can revoke it (RFC 7009 §2.1)
+	} else if !r.Refresh.Empty() && !r.Refresh.Equal(refresh.Text) {
+		r.Replaced = append([]kept{r.Refresh}, r.Replaced[:min(len(r.Replaced), maxReplaced-1)]...)
+	}
+	r.Registration, r.Refresh = registration, refresh
 }
 
 // registration is oauthflow.Registration as a record keeps it.

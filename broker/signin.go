@@ -158,8 +158,8 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	defer g.give()
 	b.keep(ctx, g, func(r *record) {
 		r.Name, r.Prefix, r.Unpublished = t.resource.Name, t.resource.Prefix, t.resource.Unpublished
-		r.Registration = keepRegistration(registration)
-		r.Refresh, r.Key = kept{tokens.Refresh}, binding
+		r.signedIn(keepRegistration(registration), kept{tokens.Refresh})
+		r.Key = binding
 		if r.Requested = scopeSet(r.Requested, before); before == nil {
 			r.Requested = ask
 		}

@@ -55,9 +55,9 @@ type want struct {
 	maySignIn bool              // the person knows that a browser opens
 	signedIn  bool
 	refreshed map[string]bool // scope sets
-	asks      int
-	unasked   string // the question that nobody may be asked
-	escalate  string // why only a new sign-in can help; "" when something else may
+	widened   string          // key of the wider set that the person was asked for
+	unasked   string          // the question that nobody may be asked
+	escalate  string          // why only a new sign-in can help; "" when something else may
 	rule      string
 	target    *target // where to sign in, once that was looked up
 }

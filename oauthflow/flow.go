@@ -121,10 +121,9 @@ func (f *Flow) Refresh(ctx context.Context, req Request, refresh secret.Text) (*
 	return refreshTokens(ctx, client, req, refresh)
 }
 
-// Revoke asks the issuer to forget the refresh token first, unless it is empty, then the access tokens (RFC 7009). The
-// error names what was not revoked, and why: [ErrOutlives] when that is access tokens only, [ErrNoRevocation] when the
-// issuer offers no way.
-func (f *Flow) Revoke(ctx context.Context, req Request, refresh secret.Text, access ...secret.Text) error {
+// Revoke asks the issuer to forget the refresh tokens first, then the access tokens (RFC 7009). The error names what was
+// not revoked, and why: [ErrOutlives] when that is access tokens only, [ErrNoRevocation] when the issuer offers no way.
+func (f *Flow) Revoke(ctx context.Context, req Request, refresh, access []secret.Text) error {
 	client, err := f.client(ctx, req)
 	if err != nil {
 		return err

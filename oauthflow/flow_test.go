@@ -178,7 +178,7 @@ func TestWholeLife(t *testing.T) {
 			t.Errorf("refreshed: %+v", fresh)
 		}
 
-		if err := r.flow().Revoke(t.Context(), r.req, fresh.Refresh, fresh.Access); err != nil {
+		if err := r.flow().Revoke(t.Context(), r.req, []secret.Text{fresh.Refresh}, []secret.Text{fresh.Access}); err != nil {
 			t.Fatal(err)
 		}
 		revoked := r.issuer.Requests(demo.RevocationPath)
@@ -402,7 +402,7 @@ func TestOtherIssuersRegistration(t *testing.T) {
 	if _, err := r.flow().Refresh(t.Context(), r.req, secret.New("rt")); !errors.Is(err, ErrNoRegistration) {
 		t.Errorf("refresh: %v", err)
 	}
-	if err := r.flow().Revoke(t.Context(), r.req, secret.New("rt")); !errors.Is(err, ErrNoRegistration) {
+	if err := r.flow().Revoke(t.Context(), r.req, []secret.Text{secret.New("rt")}, nil); !errors.Is(err, ErrNoRegistration) {
 		t.Errorf("revoke: %v", err)
 	}
 	if n := r.issuer.Count(demo.TokenPath) + r.issuer.Count(demo.RevocationPath) + r.issuer.Count(demo.AuthorizePath); n != 0 {
@@ -415,7 +415,8 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 	reg, tokens := r.signIn()
 	r.req.Registration = reg
 	r.issuer.Fault(demo.RevocationPath, oauthtest.Times(1, oauthtest.Status(503)))
-	err := r.flow().Revoke(t.Context(), r.req, tokens.Refresh, tokens.Access)
+	refresh, access := []secret.Text{tokens.Refresh}, []secret.Text{tokens.Access, secret.New("another")}
+	err := r.flow().Revoke(t.Context(), r.req, refresh, access)
 	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "refresh token not revoked") || strings.Contains(err.Error(), "access token") {
 		t.Errorf("%v", err)
 	}
@@ -430,7 +431,7 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 		io.WriteString(w, `{"error":"unsupported_token_type"}`)
 	})
 	before := r.issuer.Count(demo.RevocationPath)
-	err = r.flow().Revoke(t.Context(), r.req, tokens.Refresh, tokens.Access, secret.New("another"))
+	err = r.flow().Revoke(t.Context(), r.req, refresh, access)
 	var refused *Error
 	if !errors.Is(err, ErrOutlives) || !errors.As(err, &refused) || refused.Code != "unsupported_token_type" {
 		t.Errorf("%v", err)
@@ -438,15 +439,15 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 	if n := r.issuer.Count(demo.RevocationPath) - before; n != 3 {
 		t.Errorf("%d revocations, want 3", n)
 	}
-	if err = r.flow().Revoke(t.Context(), r.req, secret.Text{}, tokens.Access); err == nil || errors.Is(err, ErrOutlives) {
+	if err = r.flow().Revoke(t.Context(), r.req, nil, access); err == nil || errors.Is(err, ErrOutlives) {
 		t.Errorf("where there is no refresh token: %v", err)
 	}
 	r.req.Issuer.RevocationEndpoint = ""
-	err = r.flow().Revoke(t.Context(), r.req, tokens.Refresh, tokens.Access)
+	err = r.flow().Revoke(t.Context(), r.req, refresh, access)
 	if !errors.Is(err, ErrNoRevocation) || !strings.Contains(err.Error(), "refresh token") || !strings.Contains(err.Error(), "access token") {
 		t.Errorf("%v", err)
 	}
-	if err := r.flow().Revoke(t.Context(), r.req, secret.Text{}); err != nil {
+	if err := r.flow().Revoke(t.Context(), r.req, nil, nil); err != nil {
 		t.Errorf("nothing to revoke: %v", err)
 	}
 }

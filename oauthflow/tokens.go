@@ -99,26 +99,23 @@ func refreshTokens(ctx context.Context, client *http.Client, req Request, refres
 }
 
 // revokeTokens is Flow.Revoke (RFC 7009 §2).
-func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh secret.Text, access []secret.Text) error {
-	var grant error
-	if !refresh.Empty() {
-		if err := revoke(ctx, client, req, "refresh_token", refresh); err != nil {
-			grant = fmt.Errorf("refresh token not revoked: %w", err)
+func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh, access []secret.Text) error {
+	var grants error
+	for _, token := range refresh {
+		if err := revoke(ctx, client, req, "refresh_token", token); err != nil {
+			grants = fmt.Errorf("refresh token not revoked: %w", err) // one word is enough, they are refused for one reason
 		}
 	}
-	var outlives error // the newest word on it is enough: they are refused for one reason
+	var outlives error
 	for _, token := range access {
-		if token.Empty() {
-			continue
-		}
 		if err := revoke(ctx, client, req, "access_token", token); err != nil {
 			outlives = fmt.Errorf("access token not revoked: %w", err)
 		}
 	}
-	if outlives != nil && grant == nil && !refresh.Empty() {
+	if outlives != nil && grants == nil && len(refresh) > 0 {
 		return fmt.Errorf("%w: %w", ErrOutlives, outlives)
 	}
-	return errors.Join(grant, outlives)
+	return errors.Join(grants, outlives)
 }
 
 func revoke(ctx context.Context, client *http.Client, req Request, hint string, token secret.Text) error {
