@@ -2,6 +2,7 @@
 # make test       everything: vet, staticcheck, unit tests with -race, cross builds, end-to-end tests with real parts,
 #                 the official conformance suite
 # make conformance  that suite alone; UPDATE=1 writes docs/conformance-results.md, RUNS="auth draft" runs these alone
+# make issuers    the end-to-end tests with real issuers, Keycloak among them, which make test leaves out
 # make build      bin/valetkey and bin/vk
 # make headless   bin/valetkey-headless: no windows, no cgo
 # make mutate     breaks one rule of docs/conformance.md after the other, in a copy, and fails when no test notices
@@ -17,7 +18,7 @@ GOBUILD := go build -trimpath -ldflags '$(LDFLAGS)'
 RACED   = $(shell go list ./... | grep -v -e /app$$ -e /e2e$$ -e valetkey/valetkey$$)
 PURE    = $(shell go list -tags headless ./... | grep -v -e /app$$ -e /e2e)
 
-.PHONY: demo test conformance build headless mutate bench cleanroom lint unit cross e2e clean FORCE
+.PHONY: demo test issuers conformance build headless mutate bench cleanroom lint unit cross e2e clean FORCE
 
 build:
 	@scripts/deps build
@@ -46,8 +47,8 @@ lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
 	go vet -tags $(TAGS) ./...
 	go vet -tags headless $(PURE)
-	go vet -tags e2e,$(TAGS) ./...
-	go tool staticcheck -tags e2e,$(TAGS) ./...
+	go vet -tags e2e,keycloak,$(TAGS) ./...
+	go tool staticcheck -tags e2e,keycloak,$(TAGS) ./...
 
 unit:
 	CGO_ENABLED=0 DBUS_SESSION_BUS_ADDRESS=disabled: go test -tags headless ./app . 
@@ -70,6 +71,11 @@ e2e: build headless bin/vkdemo
 
 mutate:
 	go run ./e2e/mutate
+
+issuers:
+	@scripts/deps issuers
+	@$(MAKE) --no-print-directory headless bin/vkdemo
+	go test -tags e2e,keycloak -count=1 -timeout 20m -run '^TestLifeAt' ./e2e
 
 bench: build headless bin/vkdemo
 	@scripts/deps bench

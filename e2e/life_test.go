@@ -80,7 +80,11 @@ func (l *life) signingIn(what func()) {
 // begin is the first sign-in; a token for a host comes of it.
 func (l *life) begin() (token string) {
 	l.t.Helper()
-	l.signingIn(func() { token, _, _ = l.vk("token", l.server) })
+	var errs string
+	l.signingIn(func() { token, errs, _ = l.vk("token", l.server) })
+	if errs != "" {
+		l.t.Fatalf("vk token says %s", errs)
+	}
 	l.works(token)
 	return token
 }

@@ -39,6 +39,9 @@ type ServerConfig struct {
 	// Client fetches metadata and keys; nil means one with a timeout of 10 seconds.
 	Client *http.Client
 
+	// PlainJWT also takes tokens that do not name themselves access tokens (RFC 9068 §2.1), as Keycloak's do not.
+	PlainJWT bool
+
 	// Scopes every request needs, asked for in a 401; nil means notes:read. A tool may need one more, asked for in a 403.
 	Scopes []string
 
@@ -78,7 +81,7 @@ func NewServer(cfg ServerConfig) (http.Handler, error) {
 	}
 	s := &server{
 		cfg:         cfg,
-		verifier:    &verifier{issuer: cfg.Issuer, resource: cfg.Resource, client: cfg.Client, jwksURL: cfg.JWKSURL},
+		verifier:    &verifier{issuer: cfg.Issuer, resource: cfg.Resource, client: cfg.Client, jwksURL: cfg.JWKSURL, plainJWT: cfg.PlainJWT},
 		metadataURL: u.Scheme + "://" + u.Host + ResourcePath + path,
 	}
 	handler := cfg.MCP

@@ -33,6 +33,7 @@ type verifier struct {
 	issuer   string
 	resource string
 	client   *http.Client
+	plainJWT bool // takes typ "JWT" too
 
 	mu       sync.Mutex
 	jwksURL  string // "" until found in the issuer's metadata
@@ -57,7 +58,7 @@ func (v *verifier) verify(ctx context.Context, token string) (*claims, error) {
 	}
 	head := parsed.Headers[0]
 	kind, _ := head.ExtraHeaders[jose.HeaderType].(string)
-	if kind = strings.TrimPrefix(strings.ToLower(kind), "application/"); kind != "at+jwt" {
+	if kind = strings.TrimPrefix(strings.ToLower(kind), "application/"); kind != "at+jwt" && !(v.plainJWT && kind == "jwt") {
 		return nil, errors.New("the JWT is not an access token")
 	}
 	keys, err := v.keysFor(ctx, head.KeyID)
