@@ -452,6 +452,29 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
+// Servers on the Python SDK up to 2.3.0 want the parameter of a client that has no secret.
+func TestRevokeWithAnEmptySecret(t *testing.T) {
+	r := newRig(t)
+	reg, tokens := r.signIn()
+	r.req.Registration = reg
+	r.issuer.Fault(demo.RevocationPath, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		req.ParseForm()
+		if secret, sent := req.PostForm["client_secret"]; sent && len(secret) == 1 && secret[0] == "" {
+			req.PostForm.Del("client_secret")
+			req.Form.Del("client_secret")
+			next.ServeHTTP(w, req)
+			return
+		}
+		oauthtest.OAuthError(http.StatusBadRequest, "invalid_request", "client_secret: Field required")(w, req, next)
+	})
+	if err := r.flow().Revoke(t.Context(), r.req, []secret.Text{tokens.Refresh}, []secret.Text{tokens.Access}); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.issuer.Count(demo.RevocationPath); n != 4 {
+		t.Errorf("%d revocations, want two for each token", n)
+	}
+}
+
 // No error text holds a secret, and no code or verifier either.
 func TestErrorsHoldNoSecret(t *testing.T) {
 	for name, echo := range map[string]func(http.ResponseWriter, *http.Request){ // debugging issuers

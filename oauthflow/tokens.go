@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,7 +116,10 @@ func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh
 	if outlives != nil && grants == nil && len(refresh) > 0 {
 		return fmt.Errorf("%w: %w", ErrOutlives, outlives)
 	}
-	return errors.Join(grants, outlives)
+	if grants != nil && outlives != nil {
+		return fmt.Errorf("%w; %w", grants, outlives)
+	}
+	return cmp.Or(grants, outlives)
 }
 
 func revoke(ctx context.Context, client *http.Client, req Request, hint string, token secret.Text) error {
@@ -124,6 +128,12 @@ func revoke(ctx context.Context, client *http.Client, req Request, hint string, 
 	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
 	r, err := postForm(ctx, client, req, "revocation", req.Issuer.RevocationEndpoint, form)
+	if err == nil && req.Registration.Secret.Empty() && r.refusal(req.Issuer, "revocation").Code == "invalid_request" {
+		// Servers on the Python SDK insist on the parameter. An empty one says the same as none (RFC 6749 §2.3.1), and to
+		// revoke twice does no harm.
+		form.Set("client_secret", "")
+		r, err = postForm(ctx, client, req, "revocation", req.Issuer.RevocationEndpoint, form)
+	}
 	if err != nil {
 		return err
 	}
