@@ -88,16 +88,26 @@ func (b *chromium) at(what string, is func(url string) bool) {
 func (b *chromium) signIn(page string) string {
 	b.t.Helper()
 	b.do("open the issuer's page", chromedp.Navigate(page))
+	return b.throughPages()
+}
+
+// throughPages goes through oidc-provider's pages, which are on the screen or about to come.
+func (b *chromium) throughPages() string {
+	b.t.Helper()
 	const login, confirm = `input[name=login]`, `input[value=consent] ~ button`
+	ours := func(url string) bool {
+		return strings.Contains(url, "/callback?") && !strings.Contains(url, "/auth/callback")
+	}
+	b.at("the issuer's first page", func(url string) bool { return ours(url) || b.has(login) || b.has(confirm) })
 	if b.has(login) {
 		b.do("sign in at the issuer", chromedp.SendKeys(chromedp.CSS(login), "ann"),
 			chromedp.SendKeys(chromedp.CSS(`input[name=password]`), "secret"), chromedp.Click(chromedp.CSS(`button[type=submit]`)))
 	}
-	b.at("the issuer's question or the callback page", func(url string) bool { return strings.Contains(url, "/callback") || b.has(confirm) })
+	b.at("the issuer's question or the callback page", func(url string) bool { return ours(url) || b.has(confirm) })
 	if b.has(confirm) {
 		b.do("confirm at the issuer", chromedp.Click(chromedp.CSS(confirm)))
 	}
-	b.at("the callback page", func(url string) bool { return strings.Contains(url, "/callback") })
+	b.at("the callback page", ours)
 	return b.text("body")
 }
 
