@@ -145,6 +145,12 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		registration, tokens, err = b.flow.SignIn(ctx, request)
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
+	if refusesOffline(err) && slices.Contains(request.Scopes, offlineAccess) {
+		// It was our wish: what an issuer lists, it may still keep from this client or this person.
+		request.Scopes, request.Registration = ask, b.registration(t.issuer.ID)
+		registration, tokens, err = b.flow.SignIn(ctx, request)
+		b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
+	}
 	b.logSignIn(t, ask, err)
 	if err != nil {
 		return err
@@ -239,6 +245,13 @@ func askIssuer(ask scopes, issuer *discovery.Issuer) []string {
 		return append(slices.Clone(ask), offlineAccess)
 	}
 	return ask
+}
+
+// refusesOffline reports whether an issuer may have meant offline_access: by the code for any scope (RFC 6749 §4.1.2.1),
+// or by Keycloak's own at the token endpoint.
+func refusesOffline(err error) bool {
+	var refused *oauthflow.Error
+	return errors.As(err, &refused) && (refused.Code == "invalid_scope" || refused.Code == "not_allowed")
 }
 
 // showURL lets the person find the page of a sign-in again.
