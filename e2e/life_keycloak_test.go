@@ -180,7 +180,7 @@ func TestLifeAtKeycloak(t *testing.T) {
 	server := serveMCP(t, listener, demo.ServerConfig{Issuer: k.realm, PlainJWT: true})
 
 	t.Run("registered dynamically", func(t *testing.T) {
-		l := newLife(newHeadless(t), headlessEveryone)
+		l := newKeycloakLife(newHeadless(t), headlessEveryone)
 		// A refreshed offline token answers with all its scopes, whatever was asked for.
 		keycloakLife(t, l, k, server, "email", "notes:read", "notes:write", "profile")
 		if n := k.events()["CLIENT_REGISTER"]; n != 1 {
@@ -191,9 +191,30 @@ func TestLifeAtKeycloak(t *testing.T) {
 		before := k.events()["CLIENT_REGISTER"]
 		h := newHeadless(t)
 		h.write("secret", "a secret / with: signs\n")
-		keycloakLife(t, newLife(h, headlessClient(k.realm, "written-down", "secret")), k, server, "notes:read", "notes:write")
+		keycloakLife(t, newKeycloakLife(h, headlessClient(k.realm, "written-down", "secret")), k, server, "notes:read", "notes:write")
 		if n := k.events()["CLIENT_REGISTER"] - before; n != 0 || k.sessions("written-down") != 0 {
 			t.Errorf("%d registrations, and %d sessions are left", n, k.sessions("written-down"))
+		}
+	})
+	t.Run("with a client ID that has no offline tokens", func(t *testing.T) {
+		l := newLife(newHeadless(t), headlessClient(k.realm, "never-offline", ""))
+		refused := false
+		l.through = func(page string) {
+			l.person.signInAtKeycloak(page)
+			if !strings.Contains(page, "offline_access") {
+				return
+			}
+			refused = true // the realm lists the scope, the client may not have it: a second page comes without it
+			select {
+			case again := <-l.pages:
+				l.person.signInAtKeycloak(again)
+			case <-time.After(headlessPatience):
+				t.Error("no second page came")
+			}
+		}
+		keycloakLife(t, l, k, server, "notes:read")
+		if !refused {
+			t.Error("nobody asked for offline tokens")
 		}
 	})
 }
@@ -207,13 +228,19 @@ func TestLifeAtKeycloakByResource(t *testing.T) {
 	k := h.newKeycloak(serverURL(listener), "included.client.audience", "notes-server", "--features", "resource-indicators")
 	k.withoutOfflineTokens()
 	server := serveMCP(t, listener, demo.ServerConfig{Issuer: k.realm, PlainJWT: true})
-	keycloakLife(t, newLife(newHeadless(t), headlessEveryone), k, server, "email", "notes:read", "profile")
+	keycloakLife(t, newKeycloakLife(newHeadless(t), headlessEveryone), k, server, "email", "notes:read", "profile")
+}
+
+func newKeycloakLife(h *headless, policy string) *life {
+	l := newLife(h, policy)
+	l.through = l.person.signInAtKeycloak
+	return l
 }
 
 // keycloakLife leads the life; narrow is what a token for notes:read alone is for. That default scopes are in each token
 // takes one more refresh to learn.
 func keycloakLife(t *testing.T, l *life, k *keycloak, server *mcpServer, narrow ...string) {
-	l.issuer, l.server, l.through = k.realm, server.url, l.person.signInAtKeycloak
+	l.issuer, l.server = k.realm, server.url
 	before := k.events()
 	l.renewed(l.begin(), "notes:read")
 	l.holds("notes:read")
