@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -649,9 +648,8 @@ func TestForget(t *testing.T) {
 		}
 		h.mustToken(host("claude"))
 		h.issuer.Fault("/revoke", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if r.FormValue("token_type_hint") == "access_token" { // RFC 7009 §2.2.1: it cannot
-				w.WriteHeader(http.StatusBadRequest)
-				io.WriteString(w, `{"error":"unsupported_token_type"}`)
+			if r.FormValue("token_type_hint") == "access_token" {
+				oauthtest.OAuthError(http.StatusBadRequest, "unauthorized_client", "not this")(w, r, next)
 				return
 			}
 			next.ServeHTTP(w, r)

@@ -420,20 +420,29 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "refresh token not revoked") || strings.Contains(err.Error(), "access token") {
 		t.Errorf("%v", err)
 	}
-	// RFC 7009 §2.2.1: an issuer may be unable to revoke access tokens, and the grant is at its end all the same.
-	r.issuer.Fault(demo.RevocationPath, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
-		if req.FormValue("token_type_hint") != "access_token" {
+	refuse := func(hint, code string) {
+		r.issuer.Fault(demo.RevocationPath, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+			if all := r.issuer.Requests(demo.RevocationPath); all[len(all)-1].Get("token_type_hint") == hint {
+				oauthtest.OAuthError(http.StatusBadRequest, code, "not this")(w, req, next)
+				return
+			}
 			next.ServeHTTP(w, req)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusBadRequest)
-		io.WriteString(w, `{"error":"unsupported_token_type"}`)
-	})
+		})
+	}
+	// RFC 7009 §2.2.1: an issuer may let access tokens run out. What it says of a refresh token counts.
+	refuse("access_token", "unsupported_token_type")
+	if err := r.flow().Revoke(t.Context(), r.req, refresh, access); err != nil {
+		t.Errorf("an issuer that revokes no access tokens: %v", err)
+	}
+	refuse("refresh_token", "unsupported_token_type")
+	if err := r.flow().Revoke(t.Context(), r.req, refresh, access); err == nil || errors.Is(err, ErrOutlives) {
+		t.Errorf("an issuer that revokes no refresh tokens: %v", err)
+	}
+	refuse("access_token", "unauthorized_client")
 	before := r.issuer.Count(demo.RevocationPath)
 	err = r.flow().Revoke(t.Context(), r.req, refresh, access)
 	var refused *Error
-	if !errors.Is(err, ErrOutlives) || !errors.As(err, &refused) || refused.Code != "unsupported_token_type" {
+	if !errors.Is(err, ErrOutlives) || !errors.As(err, &refused) || refused.Code != "unauthorized_client" {
 		t.Errorf("%v", err)
 	}
 	if n := r.issuer.Count(demo.RevocationPath) - before; n != 3 {

@@ -109,7 +109,11 @@ func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh
 	}
 	var outlives error
 	for _, token := range access {
-		if err := revoke(ctx, client, req, "access_token", token); err != nil {
+		err := revoke(ctx, client, req, "access_token", token)
+		if refused := (*Error)(nil); errors.As(err, &refused) && refused.Code == "unsupported_token_type" {
+			continue // RFC 7009 §2.2.1: this issuer lets access tokens run out
+		}
+		if err != nil {
 			outlives = fmt.Errorf("access token not revoked: %w", err)
 		}
 	}
