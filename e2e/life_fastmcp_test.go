@@ -100,16 +100,16 @@ func TestLifeAtFastMCP(t *testing.T) {
 		if got := l.narrowed("notes:read"); len(got) != 1 {
 			t.Errorf("a token for notes:read is for %q", got)
 		}
+		for _, e := range i.refreshes() {
+			if !e.OK {
+				t.Errorf("a refresh was refused at the issuer behind: %s", e.Error)
+			}
+		}
 		if said := l.end(); said != "" {
 			t.Errorf("vk forget says %s", said)
 		}
 		if code := i.redeem(t, i.refreshToken(t)); code != "invalid_grant" {
 			t.Errorf("the refresh token is still good at the issuer behind: it answers %q", code)
-		}
-		for _, e := range i.refreshes() {
-			if !e.OK {
-				t.Errorf("a refresh was refused at the issuer behind: %s", e.Error)
-			}
 		}
 	})
 	t.Run("the tokens of another issuer", func(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/valetkey/valetkey/oauthflow"
@@ -117,8 +116,7 @@ func oidcProviderLife(t *testing.T, l *life, i *issuer, client string) {
 	if n := i.signIns(); n != 2 {
 		t.Errorf("%d sign-ins, want one and one for the wider scope", n)
 	}
-	// Its access tokens are JWTs, and it says of those that it cannot revoke them.
-	if said := l.end(); !strings.Contains(said, "took the sign-in back, but a token that it issued before works until it runs out") {
+	if said := l.end(); said != "" {
 		t.Errorf("vk forget says %s", said)
 	}
 	revoked := i.happened(func(e event) bool { return e.Event == "revocation" && e.OK })
