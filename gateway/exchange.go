@@ -359,10 +359,15 @@ func (x *exchange) withdrawn() *localapi.Error {
 		return nil
 	}
 	e := *said
+	return x.inDoubt(&e)
+}
+
+// inDoubt adds to an error of our own what it leaves open: the message may have arrived.
+func (x *exchange) inDoubt(e *localapi.Error) *localapi.Error {
 	if x.request.Method == http.MethodPost && x.connected.Load() {
 		e.Hint += fmt.Sprintf("; whether %s did what was asked is not known", x.name())
 	}
-	return &e
+	return e
 }
 
 // unreachable is the error of a server that gave no answer. Of what it did send nothing is repeated: that might hold

@@ -100,7 +100,7 @@ func (g *Gateway) explain(x *exchange, err error) *localapi.Error {
 	switch {
 	case said != nil, errors.As(err, &said):
 	case x.request.Context().Err() != nil: // the app is closing; or the host hung up, and hears nothing of this
-		said = localapi.Errorf(localapi.ErrUnavailable, "Valet Key is closing").WithHint("start it again, then try again")
+		said = x.inDoubt(localapi.Errorf(localapi.ErrUnavailable, "Valet Key is closing").WithHint("start it again, then try again"))
 	default:
 		g.cfg.Log.Error("a request was not forwarded", "request_id", id, "server", x.server, "error", err)
 		said = localapi.Errorf(localapi.ErrInternal, "Valet Key could not forward this because of a mistake of its own; its log has the details")
