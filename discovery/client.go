@@ -29,6 +29,9 @@ type Client struct {
 	probe     string // the message that asks a server for its challenge
 	resources cache[Resource]
 	issuers   cache[Issuer]
+
+	keys        cache[[]byte]   // key sets of issuers
+	fetchedKeys cache[struct{}] // within the last minute
 }
 
 // New returns a client with nothing in its cache.
