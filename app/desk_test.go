@@ -247,6 +247,8 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 	}{
 		{face.PageServers, []string{"sign-in\n" + key}, face.Wish{Kind: face.WishSignIn, Server: linear.Server, Account: "work"}},
 		{face.PageServers, []string{"more\n" + key, "forget-ask\n" + key, "forget\n" + key}, face.Wish{Kind: face.WishForget, Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "unchecked\n" + key + "\nask", "unchecked\n" + key}, face.Wish{Kind: face.WishAccept, ID: localapi.QuirkUnchecked, Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "take-back\naudience\n" + key}, face.Wish{Kind: face.WishTakeBack, ID: localapi.QuirkAudience, Resource: linear.Resource, Account: "work"}},
 		{face.PageHosts, []string{claude + "\nask", claude}, face.Wish{Kind: face.WishRevoke, Resource: linear.Resource, Account: "work", Host: "exe:/usr/bin/claude"}},
 		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.Wish{Kind: face.WishResume, Host: "exe:/opt/cursor/cursor"}},
 		{face.PageWaiting, []string{"cancel\ns1"}, face.Wish{Kind: face.WishCancel, ID: "s1"}},
@@ -262,6 +264,7 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 		b := newBench(t)
 		s := busyState()
 		s.Edit = adding(false)
+		s.Grants[0].Quirks = []localapi.Quirk{{Name: localapi.QuirkAudience, Value: "account"}}
 		b.take(face.Message{State: &s})
 		b.take(face.Message{Page: test.page})
 		for _, id := range test.press {

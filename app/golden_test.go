@@ -103,6 +103,10 @@ func questions() map[string]face.Question {
 	clientID := question(face.KindClientID)
 	clientID.Host = peer.Host{}
 	clientID.Notes = []string{"Give the issuer http://127.0.0.1/callback as the redirect URI; any port must be allowed."}
+	quirk := question(face.KindQuirk)
+	quirk.Quirk = &localapi.Quirk{Name: localapi.QuirkAudience, Value: "account"}
+	quirk.Why = "The token is for another server (audience account, expected https://mcp.example.com/mcp)."
+	quirk.Notes = []string{quirk.Quirk.Meaning()}
 	first := consent()
 	first.SignIn = true
 	first.Host = script()
@@ -115,7 +119,7 @@ func questions() map[string]face.Question {
 	open.Issuer, open.Modes = "", consent().Modes
 	open.Notes = []string{"This server asks for no sign-in. Valet Key passes on what the program says and what the server answers, without a token of yours."}
 	return map[string]face.Question{"consent": consent(), "consent-open": open, "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
-		"register": register, "client-id": clientID}
+		"register": register, "client-id": clientID, "quirk": quirk}
 }
 
 func showQuestion(t *testing.T, q face.Question) (*questionView, fyne.Window) {
@@ -187,6 +191,15 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 		"programs-none":    {withPrograms(nil, nil), memory{page: face.PageHosts}, 0},
 		"programs-nothing": {face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "ok", Programs: twelve()[1:4]}, memory{page: face.PageHosts}, 0},
 	}
+	for name, state := range checkedStates() {
+		key := grantKey(state.Grants[0])
+		page := pages["servers-open"]
+		page.state, page.memory, page.height = state, memory{page: face.PageServers, open: map[string]bool{key: true}}, 680
+		pages[name] = page
+	}
+	off := pages["check-wrong"]
+	off.confirm = "unchecked\n" + grantKey(off.state.Grants[0])
+	pages["check-off"] = off
 	for kind, value := range variants {
 		t.Run(kind, func(t *testing.T) {
 			inVariant(t, value)
@@ -262,6 +275,39 @@ func done() *face.Edit {
 	e := adding(false)
 	e.Program, e.Server, e.Name, e.Done, e.Restart = "claude-code", "https://mcp.linear.example.com/mcp", "linear", true, "Start a new session."
 	return e
+}
+
+// checkedStates are servers whose last token was looked at.
+func checkedStates() map[string]face.State {
+	one := func(change func(g *localapi.Grant)) face.State {
+		s := busyState()
+		s.Grants = s.Grants[:1]
+		change(&s.Grants[0])
+		return s
+	}
+	passed := func(names ...string) (findings []localapi.Finding) {
+		for _, name := range names {
+			findings = append(findings, localapi.Finding{Name: name, Result: localapi.FindingPassed, Text: "This is right."})
+		}
+		return findings
+	}
+	at := noon.Add(-8 * time.Minute)
+	return map[string]face.State{
+		"check-verified": one(func(g *localapi.Grant) {
+			g.Server, g.Prefix = g.Resource+"/v2", true
+			g.Check = &localapi.Check{Result: localapi.CheckVerified, At: at,
+				Findings: passed("signature", "expiry", "audience", "issuer", "scope")}
+		}),
+		"check-wrong": one(func(g *localapi.Grant) {
+			g.Check = &localapi.Check{Result: localapi.CheckWrong, At: at, Findings: append(passed("signature", "expiry", "issuer", "scope"),
+				localapi.Finding{Name: localapi.CheckAudience, Result: localapi.FindingFailed, Text: "The token is for another server.", Expected: g.Resource, Found: "account"})}
+		}),
+		"check-accepted": one(func(g *localapi.Grant) {
+			g.Check = &localapi.Check{Result: localapi.CheckAccepted, At: at, Findings: passed("signature", "expiry", "audience", "issuer", "scope")}
+			g.Quirks = []localapi.Quirk{{Name: localapi.QuirkAudience, Value: "account", AcceptedAt: noon.Add(-49 * time.Hour)},
+				{Name: localapi.QuirkUnchecked, AcceptedAt: noon.Add(-2 * time.Hour)}}
+		}),
+	}
 }
 
 func busyState() face.State {

@@ -219,6 +219,10 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 	}
 	about.Add(text(small(issuer)))
 	about.Add(text(span{text: capital(state), size: sizeSmall, color: stateInk(color)}))
+	if c := g.Check; c != nil && (c.Result == localapi.CheckWrong || c.Result == localapi.CheckUnknown) {
+		words, ink := checkWords(g)
+		about.Add(text(span{text: "The last token: " + words, size: sizeSmall, color: ink}))
+	}
 	buttons := hbox(0, -1)
 	word, weight := "Sign in again", quiet
 	if g.State == localapi.StateSignIn {
@@ -302,6 +306,9 @@ func (v *mainDrawing) serverFacts(g localapi.Grant) fyne.CanvasObject {
 		hosts = []span{muted("none yet")}
 	}
 	rows.Add(fact("Hosts", text(hosts...)))
+	for _, row := range v.checkFacts(g) {
+		rows.Add(row)
+	}
 	rows.Add(fact("Programs", v.programsOf(g.Server)))
 	return over(newBlock(colorSunken, "", 8), pad(10, 12, 10, 12, rows))
 }

@@ -21,6 +21,13 @@ func (v *questionView) header() fyne.CanvasObject {
 		return beside(14, 1, tile(strings.ToUpper(hostOf(q.Issuer)), colorTint, theme.ColorNameHyperlink),
 			vbox(6, text(titleSpans(q)...), text(small("needed to sign in to "+ending(hostOf(q.Server))))))
 	}
+	if q.Kind == face.KindQuirk {
+		words := "Valet Key looked at a token before it was handed out"
+		if q.SignIn {
+			words = "found while you were signing in"
+		}
+		return beside(14, 1, tile(strings.ToUpper(hostOf(q.Server)), colorWash, theme.ColorNameWarning), vbox(6, text(titleSpans(q)...), text(small(words))))
+	}
 	fill, color := colorTint, theme.ColorNameHyperlink
 	if weak(q.Host.Level) {
 		fill, color = colorWash, theme.ColorNameWarning
@@ -48,6 +55,8 @@ func titleSpans(q face.Question) []span {
 		spans = []span{who, plain(" wants to set the client ID used at "), strong(ending(hostOf(q.Issuer)))}
 	case face.KindClientID:
 		spans = []span{strong(ending(hostOf(q.Issuer))), plain(" needs a client ID")}
+	case face.KindQuirk:
+		spans = []span{plain("Something is wrong with the tokens for "), server}
 	default:
 		spans = append([]span{who, plain(" wants to use "), server}, as...)
 	}
@@ -101,6 +110,9 @@ func (v *questionView) lead() fyne.CanvasObject {
 	case q.Kind == face.KindRegister:
 		return text(plain("A client ID is the name under which Valet Key is known to an issuer. From now on sign-ins at "),
 			strong(ending(hostOf(q.Issuer))), plain(" would use this one. Allow it only if it is yours."))
+	case q.Kind == face.KindQuirk:
+		return text(plain(q.Why + " Valet Key hands such a token to no program unless you accept it for this server. If you do, you are not " +
+			"asked again, and the server's page shows it."))
 	case q.Kind == face.KindClientID:
 		return text(plain("This issuer does not register programs by itself. In its developer settings, create an OAuth " +
 			"client of the kind “desktop” or “native”, then copy its client ID to here."))

@@ -232,12 +232,14 @@ func yesWord(q face.Question) string {
 		return "Use this client ID"
 	case face.KindClientID:
 		return "Continue"
+	case face.KindQuirk:
+		return "Accept for this server"
 	}
 	return "Allow"
 }
 
 func (v *questionView) denyEntries() (entries []fyne.CanvasObject) {
-	if v.q.Kind == face.KindClientID {
+	if v.q.Kind == face.KindClientID || v.q.Host.Name == "" && v.q.Kind == face.KindQuirk {
 		return nil
 	}
 	if v.q.Kind == face.KindConsent && v.q.Account != "" {

@@ -240,6 +240,16 @@ func sentence(e face.Entry) []span {
 			return append([]span{plain("Sign-in failed at ")}, on...)
 		}
 		return append([]span{plain("Signed in to ")}, on...)
+	case "explain":
+		if no {
+			return say("could not be told about the token for")
+		}
+		return say("was told what is in the token for")
+	case face.KindQuirk:
+		if no {
+			return append([]span{plain("You did not accept a quirk of ")}, on...)
+		}
+		return append([]span{plain("A quirk was decided on for ")}, on...)
 	case "refresh":
 		if no {
 			return append([]span{plain("Renewing failed at ")}, on...)

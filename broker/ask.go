@@ -71,7 +71,11 @@ func questionKey(q face.Question) string {
 	for i, s := range q.Scopes {
 		names[i] = s.Name
 	}
-	return strings.Join([]string{q.Kind, hostID(q.Host), q.Resource, q.Server, q.Issuer, q.Account, q.ClientID, strings.Join(names, " ")}, "\n")
+	quirk := ""
+	if q.Quirk != nil {
+		quirk = q.Quirk.Name + "=" + q.Quirk.Value
+	}
+	return strings.Join([]string{q.Kind, quirk, hostID(q.Host), q.Resource, q.Server, q.Issuer, q.Account, q.ClientID, strings.Join(names, " ")}, "\n")
 }
 
 // ask puts q to the policy, else to the person, and returns a yes; anything else is an error for the host. rule says

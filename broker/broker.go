@@ -107,6 +107,9 @@ type grant struct {
 	looked     time.Time            // when a challenge had the server's metadata read anew
 	ahead      bool                 // a refresh runs in the background
 	aheadAgain time.Time            // not before this, after one failed
+
+	check    *localapi.Check         // of the token that was looked at last
+	declined map[localapi.Quirk]bool // by the person, since they signed in
 }
 
 // held is an access token in memory.
@@ -116,6 +119,9 @@ type held struct {
 	expiry  time.Time // zero: the issuer did not say
 	got     time.Time
 	renewed bool // it was fetched because a server refused its predecessor
+
+	check      *localapi.Check // nil: nobody looked at it yet
+	checkUntil time.Time       // then it is looked at again
 }
 
 // refusal remembers a token that a server turned down.
@@ -211,6 +217,7 @@ func newGrant(rec record) *grant {
 	return &grant{
 		turn: make(chan struct{}, 1), record: rec,
 		held: map[string]*held{}, refused: map[string]refusal{}, missing: map[string]time.Time{},
+		declined: map[localapi.Quirk]bool{},
 	}
 }
 
@@ -333,5 +340,6 @@ func (r record) clone() record {
 	r.Always = slices.Clone(r.Always)
 	r.Replaced = slices.Clone(r.Replaced)
 	r.Consents = slices.Clone(r.Consents)
+	r.Quirks = slices.Clone(r.Quirks)
 	return r
 }

@@ -38,7 +38,7 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 	out := localapi.Grant{
 		Server: r.Server, Resource: r.Resource, Name: r.Name, Issuer: r.Issuer, Unpublished: r.Unpublished, Account: r.Account, Scopes: r.Granted,
 		State: localapi.StateReady, Renewable: !r.Refresh.Empty(), SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
-		Consents: []localapi.Consent{},
+		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: g.check,
 	}
 	if out.Scopes == nil {
 		out.Scopes = []string{}

@@ -137,7 +137,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		},
 	}
 	before := ask
-	registration, tokens, err := b.flow.SignIn(ctx, request)
+	registration, tokens, unbound, err := b.browse(ctx, t, &request)
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
 		// TOK-15: a scope that the issuer has given up must not stand in the way for ever.
 		ask, before = t.fewer, nil
@@ -171,6 +171,9 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		}
 		r.Granted = got
 		r.Problem, r.Wide = "", false
+		if unbound != nil {
+			r.Quirks = append(without(r.Quirks, unbound.Name), *unbound)
+		}
 		r.SignedInAt, r.RefreshedAt = now, now
 	})
 	replaced := b.introduce(g, fresh, t)
@@ -179,6 +182,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	clear(g.held)
 	clear(g.refused)
 	clear(g.missing)
+	clear(g.declined)
 	for _, s := range ask.minus(got) {
 		g.missing[s] = now
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
@@ -60,6 +61,11 @@ type want struct {
 	escalate  string          // why only a new sign-in can help; "" when something else may
 	rule      string
 	target    *target // where to sign in, once that was looked up
+
+	explain    bool            // the token stays here; only what was found in it leaves
+	check      *localapi.Check // of the token to be served
+	askedQuirk bool
+	tolerated  bool // the policy file lets this token through
 }
 
 // Token answers POST /v1/token: a token for one server, alive for at least MinValidS seconds (but never more than half
@@ -238,6 +244,13 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 		}
 		b.mu.Unlock()
 		if next.serve != nil {
+			again, err := b.guard(ctx, g, w, next.serve)
+			switch {
+			case err != nil:
+				return nil, err
+			case again:
+				continue
+			}
 			return b.release(g, w, next.serve)
 		}
 		if err := next.do(ctx); err != nil {
@@ -280,6 +293,10 @@ func (b *Broker) release(g *grant, w *want, h *held) (*localapi.Token, error) {
 		AccessToken: h.access, TokenType: "Bearer", ExpiresAt: h.expiry, Scope: h.scopes.key(),
 		Resource: g.record.Resource, Issuer: g.record.Issuer, Account: g.record.Account,
 	}
+	if w.explain {
+		token.AccessToken = secret.Text{}
+		return token, nil
+	}
 	if err := g.prove(token, w); err != nil {
 		return nil, err
 	}
@@ -300,6 +317,9 @@ func (b *Broker) logToken(w *want, token *localapi.Token, err error) {
 	e := face.Entry{
 		Time: time.Now(), Event: "token", RequestID: w.id, Host: w.from.Host.Name, HostKey: w.from.Host.Key, PID: w.from.Host.Process.PID,
 		Resource: w.url, Account: w.account, Scopes: w.scopes, Decision: "allowed", Rule: w.rule,
+	}
+	if w.explain {
+		e.Event = "explain"
 	}
 	var refused *localapi.Error
 	switch {

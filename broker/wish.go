@@ -56,6 +56,8 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		return err
 	case face.WishRevoke:
 		return b.revokeConsent(ctx, w)
+	case face.WishAccept, face.WishTakeBack:
+		return b.wishQuirk(ctx, w)
 	case face.WishResume:
 		b.mu.Lock()
 		delete(b.asking.paused, w.Host)

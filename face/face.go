@@ -17,6 +17,7 @@ const (
 	KindForget   = "forget"    // Host asks to forget Server
 	KindRegister = "register"  // Host asks to set a client ID for Issuer
 	KindClientID = "client_id" // Issuer registers nobody: the person is asked for a client ID
+	KindQuirk    = "quirk"     // something is not as it must be: is it accepted for this server from now on?
 )
 
 // Question is what a face shows. Everything a server, an issuer or a host said of itself is already bounded and
@@ -42,6 +43,8 @@ type Question struct {
 	ClientID    string    `json:"client_id,omitempty"`
 	Asked       time.Time `json:"asked"`
 	Deadline    time.Time `json:"deadline"` // then the question is withdrawn, unanswered
+
+	Quirk *localapi.Quirk `json:"quirk,omitempty"` // of KindQuirk; what accepting it means stands in Notes
 }
 
 // Scope is one row of checkboxes.
@@ -157,6 +160,9 @@ const (
 	WishResume  = "resume"  // Host: end a pause
 	WishOpenURL = "open"    // ID of a SignIn: open its page again
 	WishQuit    = "quit"
+
+	WishAccept   = "accept"    // Resource, Account, ID: switch a localapi.Quirk… on for the server
+	WishTakeBack = "take_back" // Resource, Account, ID: the server's quirk of that name holds no longer
 
 	// What comes of these is in State.Programs and State.Edit when they end.
 	WishLook       = "look"       // for programs and what their files say now

@@ -34,6 +34,9 @@ type backend struct{}
 func (backend) Token(context.Context, *peer.Peer, localapi.TokenRequest) (*localapi.Token, error) {
 	return nil, errUnused
 }
+func (backend) Explain(context.Context, *peer.Peer, localapi.TokenRequest) (*localapi.Explained, error) {
+	return nil, errUnused
+}
 func (backend) SignIn(context.Context, *peer.Peer, localapi.SignInRequest) (*localapi.Grant, error) {
 	return nil, errUnused
 }

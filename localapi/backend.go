@@ -10,6 +10,7 @@ import (
 // answered as ErrInternal and logged. ctx ends when the host hangs up.
 type Backend interface {
 	Token(ctx context.Context, from *peer.Peer, req TokenRequest) (*Token, error)
+	Explain(ctx context.Context, from *peer.Peer, req TokenRequest) (*Explained, error)
 	SignIn(ctx context.Context, from *peer.Peer, req SignInRequest) (*Grant, error)
 	Forget(ctx context.Context, from *peer.Peer, req ForgetRequest) (*Forgotten, error)
 	Register(ctx context.Context, from *peer.Peer, req RegistrationRequest) (*Registered, error)

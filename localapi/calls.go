@@ -18,13 +18,14 @@ import (
 
 // calls are the calls of the API by path.
 var calls = map[string]*call{
-	"/v1/token":  post(Backend.Token),
-	"/v1/signin": post(Backend.SignIn),
-	"/v1/forget": post(Backend.Forget),
-	"/v1/client": post(Backend.Register),
-	"/v1/open":   post(Backend.Open),
-	"/v1/grants": get(Backend.Grants),
-	"/v1/status": get(func(b Backend, ctx context.Context, _ *peer.Peer) (*Status, error) { return b.Status(ctx) }),
+	"/v1/token":   post(Backend.Token),
+	"/v1/explain": post(Backend.Explain),
+	"/v1/signin":  post(Backend.SignIn),
+	"/v1/forget":  post(Backend.Forget),
+	"/v1/client":  post(Backend.Register),
+	"/v1/open":    post(Backend.Open),
+	"/v1/grants":  get(Backend.Grants),
+	"/v1/status":  get(func(b Backend, ctx context.Context, _ *peer.Peer) (*Status, error) { return b.Status(ctx) }),
 }
 
 // call is one call of the API: how it is made, from the body of the request to the body of the answer.

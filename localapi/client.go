@@ -74,6 +74,11 @@ func (c *Client) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 	return answer.token(), nil
 }
 
+// Explain asks what a token that was asked for in this way would be, without getting it.
+func (c *Client) Explain(ctx context.Context, req TokenRequest) (*Explained, error) {
+	return do[Explained](ctx, c, http.MethodPost, "/v1/explain", req)
+}
+
 // SignIn has the person sign in to a server. It waits for the person, for as long as ctx allows.
 func (c *Client) SignIn(ctx context.Context, req SignInRequest) (*Grant, error) {
 	return do[Grant](ctx, c, http.MethodPost, "/v1/signin", req)

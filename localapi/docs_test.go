@@ -50,14 +50,15 @@ func TestDocErrors(t *testing.T) {
 
 func TestDocExamples(t *testing.T) {
 	for heading, types := range map[string][]any{ // the JSON examples under each heading, in order
-		"### POST /v1/token":  {&TokenRequest{}, &wireToken{}, &TokenRequest{}, &TokenRequest{}},
-		"### POST /v1/signin": {&SignInRequest{}, &Grant{}},
-		"### POST /v1/forget": {&ForgetRequest{}, &Forgotten{}},
-		"### POST /v1/client": {&RegistrationRequest{}, &Registered{}},
-		"### POST /v1/open":   {&OpenRequest{}, &Opened{}},
-		"### GET /v1/grants":  {&Grants{}},
-		"### GET /v1/status":  {&Status{}},
-		"## Errors":           {&struct{ Error *wireError }{}},
+		"### POST /v1/token":   {&TokenRequest{}, &wireToken{}, &TokenRequest{}, &TokenRequest{}},
+		"### POST /v1/explain": {&TokenRequest{}, &Explained{}},
+		"### POST /v1/signin":  {&SignInRequest{}, &Grant{}},
+		"### POST /v1/forget":  {&ForgetRequest{}, &Forgotten{}},
+		"### POST /v1/client":  {&RegistrationRequest{}, &Registered{}},
+		"### POST /v1/open":    {&OpenRequest{}, &Opened{}},
+		"### GET /v1/grants":   {&Grants{}},
+		"### GET /v1/status":   {&Status{}},
+		"## Errors":            {&struct{ Error *wireError }{}},
 	} {
 		_, section, found := strings.Cut(contract(t), "\n"+heading+"\n")
 		section, _, _ = strings.Cut(section, "\n##")

@@ -22,6 +22,7 @@ type fake struct {
 	token    func(context.Context, *peer.Peer, TokenRequest) (*Token, error)
 	signIn   func(context.Context, *peer.Peer, SignInRequest) (*Grant, error)
 	forget   func(context.Context, *peer.Peer, ForgetRequest) (*Forgotten, error)
+	explain  func(context.Context, *peer.Peer, TokenRequest) (*Explained, error)
 	register func(context.Context, *peer.Peer, RegistrationRequest) (*Registered, error)
 	grants   func(context.Context, *peer.Peer) (*Grants, error)
 	status   func(context.Context) (*Status, error)
@@ -29,6 +30,9 @@ type fake struct {
 
 func (f *fake) Token(ctx context.Context, p *peer.Peer, r TokenRequest) (*Token, error) {
 	return f.token(ctx, p, r)
+}
+func (f *fake) Explain(ctx context.Context, p *peer.Peer, r TokenRequest) (*Explained, error) {
+	return f.explain(ctx, p, r)
 }
 func (f *fake) SignIn(ctx context.Context, p *peer.Peer, r SignInRequest) (*Grant, error) {
 	return f.signIn(ctx, p, r)

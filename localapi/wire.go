@@ -71,6 +71,16 @@ type Token struct {
 	Binding     Binding     `json:"-"` // of a bound one
 }
 
+// Explained is the answer to POST /v1/explain: a token as a host would get it, without the token.
+type Explained struct {
+	Resource  string    `json:"resource"`
+	Issuer    string    `json:"issuer"`
+	Account   string    `json:"account"`
+	Scope     string    `json:"scope"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Check     Check     `json:"check"`
+}
+
 // wireToken is a Token in the clear, field by field the same. It is encoded and decoded in one pass, where a method of
 // Token or Text costs the JSON package several over the longest string of the answer.
 type wireToken struct {
@@ -179,6 +189,9 @@ type Grant struct {
 	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"` // of the longest-lived token held now
 	Consents    []Consent `json:"consents"`
+	Prefix      bool      `json:"prefix,omitempty"` // Resource is a path prefix of Server: its tokens are good for more than Server
+	Quirks      []Quirk   `json:"quirks,omitempty"` // what the person accepted
+	Check       *Check    `json:"check,omitempty"`  // of the token that was looked at last
 }
 
 // Modes of a consent: for how long the person's yes holds.

@@ -73,7 +73,9 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, address string
 func authorizationURL(req Request, reg Registration, p *pending, verifier string) (string, error) {
 	opts := []oauth2.AuthCodeOption{
 		oauth2.S256ChallengeOption(verifier),
-		oauth2.SetAuthURLParam("resource", req.Resource),
+	}
+	if !req.Unbound {
+		opts = append(opts, oauth2.SetAuthURLParam("resource", req.Resource))
 	}
 	var prompt []string
 	if req.SelectAccount {

@@ -46,6 +46,7 @@ type Request struct {
 	Server        string            // the URL the person entered: how far we may reach, and what the callback page names
 	ServerName    string            // for the callback page; "" means the host of Server
 	Resource      string            // canonical, sent byte for byte as the resource parameter (RFC 8707)
+	Unbound       bool              // leave the resource parameter out: the issuer refuses it, and the person accepted what that means
 	Issuer        *discovery.Issuer // whose every endpoint comes from one checked document
 	Scopes        []string          // asked for; none leaves the parameter out
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens

@@ -64,7 +64,10 @@ func exchange(ctx context.Context, client *http.Client, req Request, reg Registr
 	rec := &recorder{base: client.Transport, key: req.Key}
 	own := *client
 	own.Transport = rec
-	params := []oauth2.AuthCodeOption{oauth2.VerifierOption(p.verifier.Reveal()), oauth2.SetAuthURLParam("resource", req.Resource)}
+	params := []oauth2.AuthCodeOption{oauth2.VerifierOption(p.verifier.Reveal())}
+	if !req.Unbound {
+		params = append(params, oauth2.SetAuthURLParam("resource", req.Resource))
+	}
 	if reg.AuthMethod == methodKey {
 		assertion, err := keyAssertion(reg, req.Issuer.AssertionAlgorithms)
 		if err != nil {
@@ -87,7 +90,9 @@ func refreshTokens(ctx context.Context, client *http.Client, req Request, refres
 	form := url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refresh.Reveal()},
-		"resource":      {req.Resource},
+	}
+	if !req.Unbound {
+		form.Set("resource", req.Resource)
 	}
 	if len(req.Scopes) > 0 {
 		form.Set("scope", strings.Join(req.Scopes, " "))

@@ -40,7 +40,10 @@ func (r Registration) Unattended() bool { return r.GrantType != "" }
 // obtain posts once for tokens of an unattended registration (RFC 6749 §4.4.2, RFC 7523 §2.1), with the resource. What
 // the issuer turns down is final: no other grant type is tried.
 func obtain(ctx context.Context, client *http.Client, req Request) (*Tokens, error) {
-	form := url.Values{"grant_type": {req.Registration.GrantType}, "resource": {req.Resource}}
+	form := url.Values{"grant_type": {req.Registration.GrantType}}
+	if !req.Unbound {
+		form.Set("resource", req.Resource)
+	}
 	switch req.Registration.GrantType {
 	case GrantClientCredentials:
 		if req.Registration.Key.Empty() && req.Registration.Secret.Empty() { // RFC 6749 §4.4: confidential clients only

@@ -49,6 +49,9 @@ func question(kind string) face.Question {
 		q.Scopes = []face.Scope{{Name: "files:read", Checked: true}}
 	case face.KindRegister:
 		q.ClientID = "abc"
+	case face.KindQuirk:
+		q.Quirk = &localapi.Quirk{Name: localapi.QuirkAudience, Value: "account"}
+		q.Why, q.Notes = "The token is for another server (audience account, expected https://mcp.example.com/mcp).", []string{q.Quirk.Meaning()}
 	case face.KindClientID:
 		q.Host, q.ClientName, q.Reason = peer.Host{Name: "Valet Key"}, "", ""
 		q.Why = "Auth.example.com does not let programs register themselves."
@@ -75,7 +78,7 @@ func TestQuestionText(t *testing.T) {
 	forgetOpen := question(face.KindForget)
 	forgetOpen.Issuer = ""
 	tests := map[string]face.Question{
-		"open": open, "forget_open": forgetOpen, "several_issuers": several,
+		"open": open, "forget_open": forgetOpen, "several_issuers": several, "quirk": question(face.KindQuirk),
 		"consent": question(face.KindConsent), "sign_in": question(face.KindSignIn), "forget": question(face.KindForget),
 		"register": question(face.KindRegister), "client_id": question(face.KindClientID), "hostile": hostile, "nobody": plain,
 	}
@@ -168,6 +171,8 @@ func TestAnswers(t *testing.T) {
 		{"no other issuer to choose", question(face.KindSignIn), "i,d", face.Answer{Answered: true}},
 		{"forget", question(face.KindForget), "y", yes("")},
 		{"register", question(face.KindRegister), "y", yes("")},
+		{"quirk", question(face.KindQuirk), "y", yes("")},
+		{"no quirk", question(face.KindQuirk), "d", face.Answer{Answered: true}},
 		{"a client ID and secret", question(face.KindClientID), "c, my id ,s3cret", face.Answer{Answered: true, Allow: true, ClientID: "my id", ClientSecret: secret.New("s3cret")}},
 		{"a client ID alone", question(face.KindClientID), "c,id,", face.Answer{Answered: true, Allow: true, ClientID: "id", ClientSecret: secret.New("")}},
 		{"back, then deny", question(face.KindClientID), "c,,d", face.Answer{Answered: true}},

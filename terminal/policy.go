@@ -14,6 +14,7 @@ import (
 
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/localapi"
 )
 
 // Bounds of a policy.
@@ -25,6 +26,7 @@ const (
 	maxConsents      = 1000
 	maxClients       = 100
 	maxScopes        = 200  // of one consent
+	maxQuirks        = 20   // of one consent
 	maxPolicyString  = 2048 // bytes
 )
 
@@ -50,7 +52,8 @@ const (
 // for that content only. A host or a resource may be "*", scopes may be ["*"]; [] holds for a server that has no scopes.
 // Several consents for one host and resource add up. A consent also lets the host ask to sign in to the server and to
 // forget it. A server that names no issuer, as in MCP 2025-03-26, is used only by consents with "without_metadata": true;
-// its own origin is then taken for the issuer.
+// its own origin is then taken for the issuer. What is wrong with a server and accepted all the same stands in the
+// consent too, under "quirks": "audience=VALUE", "issuer-slash", "no-resource", "unchecked"; see localapi.Quirk for what each means.
 //
 // The file can only allow: it is read again when it, or a file it names, has changed, and while it cannot be used it
 // allows nothing. Its methods are safe for concurrent use.
@@ -86,6 +89,7 @@ type consentRule struct {
 	host, resource string
 	scopes         []string
 	unpublished    bool // also for a server that names no issuer
+	quirks         []localapi.Quirk
 }
 
 type clientRule struct {

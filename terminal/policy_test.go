@@ -41,12 +41,15 @@ func TestParsePolicy(t *testing.T) {
 		{"more after it", `{} {}`, "line 1, column 4: this is not JSON: invalid character '{' after top-level value"},
 		{"rubbish after it", `{}x`, "line 1, column 3: this is not JSON: invalid character 'x' after top-level value"},
 		{"unknown at the top", `{"consent":[]}`, `line 1, column 10: unknown field "consent" in the policy; known are clients, consents`},
-		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, resource, scopes, without_metadata`},
+		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, quirks, resource, scopes, without_metadata`},
 		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are assertion_file, client_id, client_secret_file, grant_type, issuer, key_id, private_key_file`},
 		{"other capitals", `{"Consents":[]}`, `unknown field "Consents"`},
 		{"a flag that is no flag", `{"consents":[{"host":"*","resource":"*","scopes":[],"without_metadata":"yes"}]}`, "without_metadata must be true or false"},
 		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
 		{"scopes twice", `{"consents":[{"host":"*","resource":"*","scopes":["a"],"scopes":["*"]}]}`, `field "scopes" stands twice in a consent`},
+		{"a quirk nobody knows", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["x"]}]}`, "a quirk must be audience=VALUE, issuer-slash, no-resource or unchecked"},
+		{"an audience without a value", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["audience"]}]}`, "a quirk must be audience=VALUE"},
+		{"a value where none belongs", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["unchecked=1"]}]}`, "a quirk must be audience=VALUE"},
 		{"no host", `{"consents":[{"resource":"*","scopes":[]}]}`, `a consent lacks the field "host"`},
 		{"no resource", `{"consents":[{"host":"*","scopes":[]}]}`, `a consent lacks the field "resource"`},
 		{"no scopes", `{"consents":[{"host":"*","resource":"*"}]}`, `a consent lacks the field "scopes"`},
@@ -123,6 +126,7 @@ func TestPolicyAllows(t *testing.T) {
 		{"host":"exe:/usr/bin/root","resource":"*","scopes":["a"]},
 		{"host":"exe:/usr/bin/x","resource":"https://old.example/","scopes":["a"],"without_metadata":true},
 		{"host":"exe:/usr/bin/x","resource":"https://old.example/","scopes":["b"]},
+		{"host":"exe:/usr/bin/x","resource":"https://odd.example/","scopes":["a"],"quirks":["audience=api://x","issuer-slash"]},
 		{"host":"*","resource":"https://public.example/","scopes":["*"]}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +153,9 @@ func TestPolicyAllows(t *testing.T) {
 	old := func(q face.Question) face.Question {
 		q.Unpublished, q.Issuer = true, "https://origin.example"
 		return q
+	}
+	quirk := func(name, value, resource string) face.Question {
+		return face.Question{Kind: face.KindQuirk, Host: x, Server: resource, Resource: resource, Quirk: &localapi.Quirk{Name: name, Value: value}}
 	}
 	kind := func(k string, q face.Question) face.Question { q.Kind = k; return q }
 	tests := []struct {
@@ -186,6 +193,11 @@ func TestPolicyAllows(t *testing.T) {
 		{"a server that names no issuer, and no word of that", old(consent(x, mcp, "a")), face.Answer{}, mcp + ` names no issuer, and its consents there do not say "without_metadata": true, which takes https://origin.example for it`},
 		{"forget a server that names no issuer", old(kind(face.KindForget, consent(x, mcp))), face.Answer{Answered: true, Allow: true}, ""},
 		{"forget", kind(face.KindForget, consent(x, mcp)), face.Answer{Answered: true, Allow: true}, ""},
+		{"a quirk", quirk("audience", "api://x", "https://odd.example/"), once(), ""},
+		{"a quirk without a value", quirk("issuer-slash", "", "https://odd.example/"), once(), ""},
+		{"a quirk of another value", quirk("audience", "api://y", "https://odd.example/"), face.Answer{}, `has the quirk "audience=api://y"`},
+		{"a quirk that is not there", quirk("unchecked", "", "https://odd.example/"), face.Answer{}, `has the quirk "unchecked"`},
+		{"a quirk of another server", quirk("issuer-slash", "", mcp), face.Answer{}, `has the quirk "issuer-slash"`},
 		{"register", kind(face.KindRegister, consent(x, mcp)), face.Answer{}, "only the person"},
 		{"client ID", kind(face.KindClientID, consent(x, mcp)), face.Answer{}, "only the person"},
 		{"an unknown kind", kind("new", consent(x, mcp, "a")), face.Answer{}, "only the person"},

@@ -18,6 +18,8 @@ import (
 func (r rules) allow(q face.Question) (face.Answer, error) {
 	switch q.Kind {
 	case face.KindConsent, face.KindSignIn, face.KindForget:
+	case face.KindQuirk:
+		return r.allowQuirk(q)
 	default:
 		return face.Answer{}, errors.New("only the person can answer this question; clients in the policy file need no question")
 	}
@@ -68,6 +70,33 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 		return face.Answer{}, fmt.Errorf(`%s asks %s for no scope by name, which needs a consent with "scopes": ["*"], or [] for a server that has none`, hostWord(q), resource)
 	}
 	return yes, nil
+}
+
+// allowQuirk answers a question about something that is wrong with a server. The yes is for once: it holds as long as it
+// is written.
+func (r rules) allowQuirk(q face.Question) (face.Answer, error) {
+	for _, c := range r.consents {
+		if slices.Contains(c.quirks, localapi.Quirk{Name: q.Quirk.Name, Value: q.Quirk.Value}) && c.covers(q, q.Resource) {
+			return face.Answer{Answered: true, Allow: true, Mode: localapi.ModeOnce}, nil
+		}
+	}
+	return face.Answer{}, fmt.Errorf(`no consent there for %s and %s has the quirk %q`, hostWord(q), q.Resource, quirkText(*q.Quirk))
+}
+
+func quirkText(q localapi.Quirk) string {
+	if q.Name == localapi.QuirkAudience {
+		return q.Name + "=" + q.Value
+	}
+	return q.Name
+}
+
+func checkQuirk(s string) string {
+	switch name, _, valued := strings.Cut(s, "="); {
+	case valued != (name == localapi.QuirkAudience):
+	case slices.Contains([]string{localapi.QuirkAudience, localapi.QuirkIssuerSlash, localapi.QuirkNoResource, localapi.QuirkUnchecked}, name):
+		return ""
+	}
+	return "must be audience=VALUE, issuer-slash, no-resource or unchecked"
 }
 
 func (c consentRule) covers(q face.Question, resource string) bool {
@@ -261,6 +290,13 @@ func (in *reader) consent(r *rules) error {
 			return err
 		}), true},
 		"without_metadata": {in.flag("without_metadata", &c.unpublished), false},
+		"quirks": {in.list("quirks", maxQuirks, func() error {
+			var s string
+			err := in.text("a quirk", &s, checkQuirk)()
+			name, value, _ := strings.Cut(s, "=")
+			c.quirks = append(c.quirks, localapi.Quirk{Name: name, Value: value})
+			return err
+		}), false},
 	})
 	if err != nil {
 		return err

@@ -84,6 +84,9 @@ func headline(q face.Question) string {
 	if who == "" && q.Kind == face.KindSignIn { // the person asked, so no program is named
 		return fmt.Sprintf("Sign in to %s%s?", server, as)
 	}
+	if q.Kind == face.KindQuirk {
+		return fmt.Sprintf("Something is wrong with the tokens for %s%s. Do you accept it?", server, as)
+	}
 	if who == "" {
 		who = "An unknown program"
 	}
@@ -107,6 +110,8 @@ func meaning(q face.Question) string {
 		return "sign in"
 	case face.KindForget:
 		return "forget it"
+	case face.KindQuirk:
+		return "accept it for this server"
 	}
 	return "set it"
 }
@@ -129,6 +134,8 @@ func consequence(q face.Question) string {
 		says = "your sign-in is deleted here and revoked at the issuer; every program that uses this server needs you to sign in again."
 	case face.KindRegister, face.KindClientID:
 		says = "Valet Key uses this client ID whenever you sign in at this issuer."
+	case face.KindQuirk:
+		says = "tokens like this are handed out for this server from now on, and you are not asked again. A no keeps them here."
 	case face.KindSignIn:
 		says = "you sign in to this server; which program may use it is asked apart from that."
 	}

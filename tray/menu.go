@@ -72,6 +72,8 @@ func waiting(questions []face.Question) []item {
 			text = fmt.Sprintf("%s asks to set a client ID for %s…", who, serverName(q.Issuer))
 		case face.KindClientID:
 			text = fmt.Sprintf("%s needs a client ID…", serverName(q.Issuer))
+		case face.KindQuirk:
+			text = fmt.Sprintf("Something is wrong with the tokens for %s…", server)
 		default:
 			text = fmt.Sprintf("%s asks for %s…", who, server)
 		}

@@ -76,11 +76,13 @@ func TestMenu(t *testing.T) {
 			{Kind: face.KindSignIn, Host: claude, Server: mcp},
 			{Kind: face.KindForget, Host: claude, Server: mcp},
 			{Kind: face.KindRegister, Host: claude, Issuer: "https://auth.example.com"},
+			{Kind: face.KindQuirk, Host: claude, Server: mcp},
 			{Kind: face.KindClientID, Issuer: "https://auth.example.com"}}},
 			"claude asks for mcp.example.com/mcp… > open\n" +
 				"claude asks to sign in to mcp.example.com/mcp… > open\n" +
 				"claude asks to forget mcp.example.com/mcp… > open\n" +
 				"claude asks to set a client ID for auth.example.com… > open\n" +
+				"Something is wrong with the tokens for mcp.example.com/mcp… > open\n" +
 				"auth.example.com needs a client ID… > open\n" + foot},
 		{"a sign-in under way", face.State{SignIns: []face.SignIn{{ID: "s1", Server: mcp}}},
 			"Signing in to mcp.example.com/mcp\n" +

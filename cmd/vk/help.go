@@ -16,7 +16,10 @@ In a shell, keep the token out of other programs' arguments, which anybody can r
 
   curl -H @<(printf 'Authorization: Bearer %s' "$(vk token URL)") URL
 
-You are asked about the program that started vk, not about vk.`
+You are asked about the program that started vk, not about vk.
+
+With --explain vk prints, instead of the token, whether its signature, expiry,
+audience, issuer and scopes are right, what was expected and what was there.`
 
 	signInHelp = `Signs in to an MCP server in your browser, and keeps the grant in Valet Key. It
 gives no program access: each asks you when it first wants a token.`

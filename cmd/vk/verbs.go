@@ -17,14 +17,14 @@ var version = ""
 
 // options are the flags of all verbs.
 type options struct {
-	json, noInteraction, verbose      bool
-	secretStdin, keyStdin             bool
-	scopes                            []string
-	account, reason, clientID, issuer string
-	host, server, keyID, grantType    string
-	minValid, timeout                 time.Duration
-	name, via                         string
-	list, yes, print, noStart         bool
+	json, noInteraction, verbose       bool
+	secretStdin, keyStdin              bool
+	scopes                             []string
+	account, reason, clientID, issuer  string
+	host, server, keyID, grantType     string
+	minValid, timeout                  time.Duration
+	name, via                          string
+	list, yes, print, noStart, explain bool
 }
 
 // verb is one thing vk can do.
@@ -79,6 +79,7 @@ func tokenFlags(f *pflag.FlagSet, o *options) {
 	f.BoolVar(&o.noInteraction, "no-interaction", false, "never ask you anything: fail instead")
 	f.StringVar(&o.reason, "reason", "", "`TEXT` to show you in the question")
 	f.BoolVar(&o.json, "json", false, "print the whole answer as JSON")
+	f.BoolVar(&o.explain, "explain", false, "print what Valet Key found in the token, and not the token")
 	noStartFlag(f, o)
 }
 
@@ -98,6 +99,9 @@ func (p *program) token(ctx context.Context, o *options, args []string) error {
 	asking := askPerson[localapi.Token]
 	if o.noInteraction {
 		req.Interaction, asking = localapi.InteractionNone, ask[localapi.Token]
+	}
+	if o.explain {
+		return p.explain(ctx, o, req)
 	}
 	token, err := asking(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) { return c.Token(ctx, req) })
 	if err != nil {

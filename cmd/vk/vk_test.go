@@ -127,6 +127,9 @@ func written[Answer any](ctx context.Context, a *app, call string, req any) (*An
 func (a *app) Token(ctx context.Context, _ *peer.Peer, r localapi.TokenRequest) (*localapi.Token, error) {
 	return written[localapi.Token](ctx, a, "token", r)
 }
+func (a *app) Explain(ctx context.Context, _ *peer.Peer, r localapi.TokenRequest) (*localapi.Explained, error) {
+	return written[localapi.Explained](ctx, a, "explain", r)
+}
 func (a *app) SignIn(ctx context.Context, _ *peer.Peer, r localapi.SignInRequest) (*localapi.Grant, error) {
 	return written[localapi.Grant](ctx, a, "signin", r)
 }
@@ -190,13 +193,21 @@ func TestGolden(t *testing.T) {
 		"grants": `{"grants":[` + strings.Join([]string{full, poor, other, open, unpublished}, ",") + `]}`,
 		"status": `{"version":"1.2.3","pid":4711,"face":"window","keychain":"ok","servers":3,"sign_ins_needed":1,"waiting":0}`,
 		"token":  `{"access_token":"tok.en","token_type":"Bearer","expires_at":"` + at(time.Hour) + `","scope":"a b","resource":"r","issuer":"i","account":"<work>"}`,
+		"explain": `{"resource":"https://mcp.example.com/mcp","issuer":"https://issuer.example.com","account":"work","scope":"a b","expires_at":"` + at(time.Hour) + `","check":{
+			"result":"wrong","at":"` + at(0) + `","findings":[
+			{"name":"signature","result":"passed","text":"The token is signed by its issuer."},
+			{"name":"expiry","result":"unknown","text":"The token does not say when it ends.","expected":"later than now"},
+			{"name":"audience","result":"failed","text":"The token is for another server.","expected":"https://mcp.example.com/mcp","found":"acc\u001b[31mount"},
+			{"name":"issuer","result":"accepted","text":"As you accepted.","expected":"https://a","found":"https://a/"},
+			{"name":"scope","result":"passed","text":"The token has no scope that was not asked for."}]}}`,
 		"forget": `{"grants":[` + full + `,` + poor + `],"not_revoked":["https://other.example has no revocation endpoint"]}`,
 	})
 	for _, args := range []string{
 		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor", "help start",
 		"list", "list --json", "show https://mcp.example.com/mcp", "show --json http://127.0.0.1:8080/mcp", "show https://unknown.example/mcp", "show local-8080", "show example", "show mcp.example.com", "show nothing", "token --json example",
 		"show https://open.example/mcp", "show https://old.example/mcp",
-		"status", "status --json", "token --json https://mcp.example.com/mcp", "forget https://mcp.example.com/mcp",
+		"status", "status --json", "token --json https://mcp.example.com/mcp",
+		"token --explain https://mcp.example.com/mcp", "token --explain --json https://mcp.example.com/mcp", "forget https://mcp.example.com/mcp",
 	} {
 		t.Run(args, func(t *testing.T) {
 			var out, errs bytes.Buffer
