@@ -32,7 +32,7 @@ func (b *Broker) checkToken(ctx context.Context, g *grant, h *held) (*localapi.C
 	check := tokencheck.Check(ctx, h.access, tokencheck.Want{
 		Resource: rec.Resource, Issuer: rec.Issuer, Scopes: h.scopes, Quirks: rec.Quirks,
 		Keys: func(ctx context.Context, again bool) ([]byte, error) {
-			issuer, err := b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
+			issuer, err := b.issuerOf(ctx, rec)
 			if err != nil {
 				return nil, err
 			}
@@ -65,6 +65,9 @@ func goodUntil(c localapi.Check) time.Time {
 // guard decides whether h may leave for w's host as far as the checks go. again means that the person accepted a quirk
 // that changes the answer: look once more.
 func (b *Broker) guard(ctx context.Context, g *grant, w *want, h *held) (again bool, err error) {
+	if h.access.Empty() {
+		return false, nil // the server asks for no sign-in: no token leaves
+	}
 	check, quirks := b.checkToken(ctx, g, h)
 	w.check = check
 	switch _, off := localapi.FindQuirk(quirks, localapi.QuirkUnchecked); {
@@ -198,49 +201,6 @@ func cure(rec record, c localapi.Check) localapi.Quirk {
 	return localapi.Quirk{}
 }
 
-// quirkQuestion asks whether a quirk of rec's server is accepted.
-func (w *want) quirkQuestion(rec record, quirk localapi.Quirk) face.Question {
-	q := w.question(face.KindQuirk, rec)
-	q.Quirk, q.Notes = &quirk, []string{quirk.Meaning()}
-	return q
-}
-
-// setQuirk keeps what the person accepted for g's server, and has every token looked at again.
-func (b *Broker) setQuirk(ctx context.Context, g *grant, quirk localapi.Quirk) error {
-	return b.changeQuirks(ctx, g, "you accepted the quirk "+quirk.Name, func(quirks []localapi.Quirk) []localapi.Quirk {
-		quirk.AcceptedAt = time.Now().Truncate(time.Second).UTC()
-		return append(without(quirks, quirk.Name), quirk)
-	})
-}
-
-// dropQuirk takes one back.
-func (b *Broker) dropQuirk(ctx context.Context, g *grant, name string) error {
-	return b.changeQuirks(ctx, g, "you took the quirk "+name+" back", func(quirks []localapi.Quirk) []localapi.Quirk { return without(quirks, name) })
-}
-
-func without(quirks []localapi.Quirk, name string) []localapi.Quirk {
-	return slices.DeleteFunc(slices.Clone(quirks), func(q localapi.Quirk) bool { return q.Name == name })
-}
-
-func (b *Broker) changeQuirks(ctx context.Context, g *grant, rule string, change func([]localapi.Quirk) []localapi.Quirk) error {
-	if err := g.take(ctx); err != nil {
-		return err
-	}
-	defer g.give()
-	if err := b.save(ctx, g, func(r *record) { r.Quirks = change(r.Quirks) }); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	for _, h := range g.held {
-		h.check = nil
-	}
-	rec := g.record
-	b.mu.Unlock()
-	b.activity.add(face.Entry{Time: time.Now(), Event: face.KindQuirk, Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: sentence(rule)})
-	b.cfg.OnChange()
-	return nil
-}
-
 // Explain answers POST /v1/explain: what was found in the token that this request would get. The token stays here, also
 // one that would be handed out.
 func (b *Broker) Explain(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Explained, error) {
@@ -260,27 +220,4 @@ func (b *Broker) Explain(ctx context.Context, from *peer.Peer, req localapi.Toke
 	return &localapi.Explained{
 		Resource: token.Resource, Issuer: token.Issuer, Account: token.Account, Scope: token.Scope, ExpiresAt: token.ExpiresAt, Check: *w.check,
 	}, nil
-}
-
-// wishQuirk switches the checks of a server off, or takes a quirk back, on the person's own word.
-func (b *Broker) wishQuirk(ctx context.Context, w face.Wish) error {
-	grants := b.matching(w.Resource, w.Account)
-	if len(grants) == 0 {
-		return unknownServer(w.Resource, w.Account)
-	}
-	for _, g := range grants {
-		var err error
-		switch {
-		case w.Kind == face.WishTakeBack:
-			err = b.dropQuirk(ctx, g, w.ID)
-		case w.ID == localapi.QuirkUnchecked:
-			err = b.setQuirk(ctx, g, localapi.Quirk{Name: w.ID})
-		default:
-			err = localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", w.ID)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

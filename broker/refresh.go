@@ -315,10 +315,11 @@ func (b *Broker) lookAnew(ctx context.Context, g *grant, w *want, server, issuer
 	case err != nil:
 		return err
 	}
-	for _, id := range resource.Issuers {
-		if id == issuer {
-			return nil
-		}
+	b.mu.Lock()
+	named := g.record.namedBy(resource.Issuers)
+	b.mu.Unlock()
+	if named {
+		return nil
 	}
 	if err := g.take(ctx); err != nil {
 		return err

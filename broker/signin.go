@@ -137,7 +137,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		},
 	}
 	before := ask
-	registration, tokens, unbound, err := b.browse(ctx, t, &request)
+	registration, tokens, quirks, err := b.browse(ctx, t, &request)
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
 		// TOK-15: a scope that the issuer has given up must not stand in the way for ever.
 		ask, before = t.fewer, nil
@@ -171,8 +171,8 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		}
 		r.Granted = got
 		r.Problem, r.Wide = "", false
-		if unbound != nil {
-			r.Quirks = append(without(r.Quirks, unbound.Name), *unbound)
+		for _, quirk := range quirks {
+			r.Quirks = append(without(r.Quirks, quirk.Name), quirk)
 		}
 		r.SignedInAt, r.RefreshedAt = now, now
 	})

@@ -21,6 +21,7 @@ type target struct {
 	issuer   *discovery.Issuer
 	usable   []*discovery.Issuer // the issuers that the person may choose among; none when the server names one only
 	scopes   scopes              // of the challenge, else all the server supports; none: leave it to the issuer
+	slash    string              // the issuer as the server writes it, where it calls itself otherwise by one slash; "" else
 	account  string
 	fewer    scopes // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
@@ -31,6 +32,13 @@ func (t *target) record() record {
 	return record{
 		Server: t.server, Resource: t.resource.ID, Name: t.resource.Name, Issuer: t.issuer.ID, Account: t.account,
 		Prefix: t.resource.Prefix, Unpublished: t.resource.Unpublished,
+	}
+}
+
+// noteSlash remembers how the server writes the issuer, where that is not how it calls itself.
+func (t *target) noteSlash() {
+	if t.slash = ""; !slices.Contains(t.resource.Issuers, t.issuer.ID) && slices.Contains(t.resource.Issuers, otherSlash(t.issuer.ID)) {
+		t.slash = otherSlash(t.issuer.ID)
 	}
 }
 
@@ -59,6 +67,7 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 		return nil, err
 	}
 	t.resource = resource
+	t.noteSlash()
 	for _, c := range challenges {
 		t.scopes = scopeSet(t.scopes, c.Scopes())
 		if acr, age, ok := c.Reauthentication(); ok {
@@ -88,7 +97,7 @@ const maxIssuers = 8
 // place.
 func (b *Broker) propose(ctx context.Context, server string, ids []string) (*discovery.Issuer, []*discovery.Issuer, error) {
 	if len(ids) == 1 {
-		only, err := b.cfg.Discovery.Issuer(ctx, server, ids[0])
+		only, err := b.issuer(ctx, server, ids[0])
 		return only, nil, err
 	}
 	ids = slices.Clone(ids)
@@ -97,7 +106,7 @@ func (b *Broker) propose(ctx context.Context, server string, ids []string) (*dis
 	found, errs := make([]*discovery.Issuer, len(ids)), make([]error, len(ids))
 	var wait sync.WaitGroup
 	for i, id := range ids {
-		wait.Go(func() { found[i], errs[i] = b.cfg.Discovery.Issuer(ctx, server, id) })
+		wait.Go(func() { found[i], errs[i] = b.issuer(ctx, server, id) })
 	}
 	wait.Wait()
 	known := b.strangeness(server, ids[0]) < stranger
@@ -128,7 +137,7 @@ func (b *Broker) strangeness(server, issuer string) int {
 	}
 	for _, g := range b.grants {
 		switch {
-		case g.gone || g.record.Issuer != issuer:
+		case g.gone || !g.record.namedBy([]string{issuer}):
 		case g.record.Server == server:
 			return 0
 		case g.record.Problem == "":
@@ -159,6 +168,7 @@ func (b *Broker) choose(t *target, issuer string) error {
 		return localapi.Errorf(localapi.ErrDiscovery, "%s does not name %s as its issuer any more", hostOf(t.server), issuer).WithHint("try again")
 	}
 	t.issuer = t.usable[at]
+	t.noteSlash()
 	return b.records.writable(t.resource.ID, t.issuer.ID, t.account)
 }
 
@@ -251,7 +261,7 @@ func (b *Broker) notes(t *target) []string {
 		}
 	}
 	for _, g := range b.grants {
-		if !g.gone && !g.record.open() && g.record.Server == t.server && !slices.Contains(t.resource.Issuers, g.record.Issuer) {
+		if !g.gone && !g.record.open() && g.record.Server == t.server && !g.record.namedBy(t.resource.Issuers) {
 			notes = append(notes, "You signed in to this server at "+g.record.Issuer+" before. It now names another issuer.")
 		}
 	}

@@ -2,9 +2,10 @@
 // refresh tokens, dynamic registration, revocation.
 //
 // usage: node issuer.mjs [--access-ttl SECONDS] [--refresh-ttl SECONDS] [--client JSON] [--documents]
+//   [--audience WHOM]
 //
 // --client is the metadata of a client that is registered beforehand, in place of dynamic registration. --documents takes
-// client ID metadata documents, also from this computer.
+// client ID metadata documents, also from this computer. WHOM is put into every token instead of the resource asked for.
 //
 // It tells on standard output what happens, one JSON object a line: first {"event":"ready","issuer":URL}, then
 // "registration", "revocation" and "token" (grant_type, ok, client_id, refresh_token) after the answer has left, and
@@ -19,6 +20,7 @@ const { values: args } = parseArgs({ options: {
   "refresh-ttl": { type: "string", default: "86400" },
   client: { type: "string" },
   documents: { type: "boolean", default: false },
+  audience: { type: "string" },
 } });
 
 const tell = (event, facts) => process.stdout.write(JSON.stringify({ event, ...facts }) + "\n");
@@ -63,7 +65,7 @@ const provider = new Provider(issuer, {
       useGrantedResource: () => true,
       getResourceServerInfo: (_ctx, resource) => ({
         scope: "notes:read notes:write",
-        audience: resource,
+        audience: args.audience ?? resource,
         accessTokenTTL: Number(args["access-ttl"]),
         accessTokenFormat: "jwt",
         jwt: { sign: { alg: "ES256" } },
