@@ -95,6 +95,12 @@ func (p *program) describe(g localapi.Grant) string {
 	if g.ExpiresAt.IsZero() {
 		rows[7][1] = "-"
 	}
+	if g.Check != nil {
+		rows = append(rows, []string{"checks", "the last token " + strings.TrimSuffix(checkWords(g.Check.Result), ".")})
+	}
+	for _, q := range g.Quirks {
+		rows = append(rows, []string{"accepted", clean(q.Name) + ": " + clean(q.Meaning())})
+	}
 	label := "hosts"
 	for _, c := range g.Consents {
 		mode := modeWords(c.Mode)

@@ -184,7 +184,8 @@ func TestGolden(t *testing.T) {
 		{"host":"exe:/usr/bin/claude","host_name":"claude","level":` + level(peer.SystemPath) + `,"scopes":["files:read"],"mode":"always","given_at":"` + at(-72*time.Hour) + `"},
 		{"host":"script:/usr/bin/python3|/home/u/agent.py#ab12","host_name":"agent.py","level":` + level(peer.SelfReported) + `,"scopes":["files:read","files:write"],"mode":"hour","given_at":"` + at(0) + `","expires_at":"` + at(30*time.Minute) + `"}]}`
 	poor := `{"server":"https://MCP.example.com:443/mcp/","resource":"https://mcp.example.com/mcp","issuer":"https://other.example","account":"","scopes":[],
-		"state":"sign_in","problem":"the issuer no longer accepts the refresh token","renewable":false,"consents":[]}`
+		"state":"sign_in","problem":"the issuer no longer accepts the refresh token","renewable":false,"consents":[],
+		"quirks":[{"name":"audience","value":"acc\u001b[31mount"}],"check":{"result":"accepted","at":"` + at(0) + `","findings":[]}}`
 	other := `{"server":"http://127.0.0.1:8080/mcp","resource":"http://127.0.0.1:8080/mcp","issuer":"http://127.0.0.1:9090","account":"home","scopes":["a"],"state":"unsaved","renewable":true,"expires_at":"` + at(-time.Minute) + `","consents":[]}`
 	open := `{"server":"https://open.example/mcp","resource":"https://open.example/mcp","issuer":"","account":"default","scopes":[],"state":"ready","renewable":false,"consents":[]}`
 	unpublished := `{"server":"https://old.example/mcp","resource":"https://old.example/mcp","issuer":"https://old.example","unpublished":true,"account":"default","scopes":["a"],"state":"ready","renewable":true,"consents":[]}`
