@@ -25,6 +25,9 @@ func (b *Broker) checkToken(ctx context.Context, g *grant, h *held) (*localapi.C
 		b.mu.Unlock()
 		return seen, quirks
 	}
+	if seen := h.check; seen != nil && seen.Result == localapi.CheckUnknown {
+		h.checkUntil = time.Now().Add(checkTimeout) // one looks again; the others need not wait for it
+	}
 	rec := g.record.clone()
 	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
