@@ -271,14 +271,16 @@ func (p *pipes) callFigures(ctx context.Context) ([]figure, error) {
 		}
 		sides = append(sides, &side{call: call})
 	}
-	for n := range calls + calls/10 {
+	for n := range (calls + calls/10) / block {
 		for _, s := range sides {
-			begin := time.Now()
-			if err := s.call(); err != nil {
-				return nil, err
-			}
-			if n >= calls/10 { // the first warm up
-				s.times = append(s.times, time.Since(begin))
+			for range block {
+				begin := time.Now()
+				if err := s.call(); err != nil {
+					return nil, err
+				}
+				if n*block >= calls/10 { // the first warm up
+					s.times = append(s.times, time.Since(begin))
+				}
 			}
 		}
 	}
