@@ -68,7 +68,8 @@ func (b *Broker) discoverFor(ctx context.Context, server, issuer string) (*targe
 			return t, err
 		}
 	}
-	return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not name %s as its issuer; it names %s", hostOf(server), issuer, strings.Join(t.resource.Issuers, ", "))
+	return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not name %s as its issuer; it names %s", hostOf(server), issuer, strings.Join(t.resource.Issuers, ", ")).
+		WithHint("name one of those, or none")
 }
 
 // askClient asks the person for a client ID at an issuer that registers nobody, and keeps it.
@@ -105,7 +106,7 @@ func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow
 	}
 	if !r.Key.Empty() {
 		if _, err := oauthflow.ParseKey(r.Key); err != nil {
-			return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "%s", err)
+			return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "%s", err).WithHint("give the file that holds it, as the issuer made it")
 		}
 	}
 	switch {
@@ -114,7 +115,8 @@ func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow
 		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %q cannot be set here", untrusted.Text(r.GrantType, 100)).
 			WithHint("use %s, or a policy file", oauthflow.GrantClientCredentials)
 	case r.Secret.Empty() && r.Key.Empty():
-		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType)
+		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType).
+			WithHint("give it one on standard input: vk client with --secret-stdin or --key-stdin")
 	}
 	return r, nil
 }

@@ -34,7 +34,7 @@ Claude Desktop's headersHelper). You do not run it yourself.
 
 It answers in under 3 s and never waits for you: if you must allow something or
 sign in, Valet Key asks you meanwhile, and the host gets what it takes for "not
-now". Which host it is, says --host.`
+now". --host says which host it is.`
 
 func headersFlags(f *pflag.FlagSet, o *options) {
 	f.StringVar(&o.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))

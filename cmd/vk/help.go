@@ -38,10 +38,14 @@ how many servers need you. Exits with 8 if it does not run.`
 
 	clientHelp = `Sets a client ID that you got from the issuer of a server, for issuers that do not
 let programs register themselves. Valet Key asks you to confirm it. A client secret
-is read from standard input, never from the command line.`
+or a private key is read from standard input, never from the command line.
+
+With --grant-type client_credentials, and one of the two, the client gets tokens by
+itself: nobody signs in.`
 
 	footer = `
-NAME is what vk list calls a server, or its URL without https://.
+NAME is what vk list calls a server, or its URL without https://; for vk disconnect,
+what the host calls it.
 
 Environment:
   VK_SOCK   where the socket of Valet Key is, if not in its usual place

@@ -147,9 +147,9 @@ func (p *program) forget(ctx context.Context, o *options, args []string) error {
 func clientFlags(f *pflag.FlagSet, o *options) {
 	f.StringVar(&o.clientID, "client-id", "", "the client `ID`")
 	f.BoolVar(&o.secretStdin, "secret-stdin", false, "read the client secret from standard input")
-	f.BoolVar(&o.keyStdin, "key-stdin", false, "read a private key in PEM from standard input, to authenticate with")
+	f.BoolVar(&o.keyStdin, "key-stdin", false, "read a private key (PEM) from standard input, in place of a secret")
 	f.StringVar(&o.keyID, "key-id", "", "the key's `ID` at the issuer, where it wants one")
-	f.StringVar(&o.grantType, "grant-type", "", "client_credentials: the client gets tokens by itself, nobody signs in")
+	f.StringVar(&o.grantType, "grant-type", "", "the `TYPE` client_credentials: the client gets tokens by itself")
 	f.StringVar(&o.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
 }
 
