@@ -51,7 +51,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	flags.BoolVar(&o.headless, "headless", false, "ask in this terminal; no windows and no tray")
 	flags.BoolVar(&o.background, "background", false, "end at once where it runs already or no window can be shown; vk starts it so")
 	flags.StringVar(&o.policy, "policy", "", "decide by what is written down in this `FILE`; without a terminal nobody else is asked")
-	flags.StringVar(&o.keystore, "keystore", "keychain", "where sign-ins are kept: keychain, or memory (gone when it ends)")
+	flags.StringVar(&o.keystore, "keystore", "keychain", "`STORE` where sign-ins are kept: keychain, or memory (gone when it ends)")
 	flags.StringVar(&o.service, "keychain-service", "valetkey", "`NAME` under which the keychain holds them; another one keeps a second Valet Key apart")
 	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the activity log (default "+defaultStateDir(os.Getenv)+")")
 	browser := flags.String("browser", "", "open pages with this `CMD`, the address as its last argument; \"print\" shows the address")

@@ -41,7 +41,7 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 	r.Issuer = t.issuer.ID
 	q := w.question(face.KindRegister, t.record())
 	q.ClientID = r.ClientID
-	q.Why = "The program named above asked to use this client ID whenever you sign in at this issuer."
+	q.Why = "The program named above asked that this client ID be used at this issuer from now on."
 	if r.Unattended() {
 		q.Notes = append(q.Notes, "This client gets tokens by itself ("+r.GrantType+"): nobody signs in, and what it may do was decided at the issuer.")
 	}

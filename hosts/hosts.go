@@ -24,9 +24,6 @@ const (
 	Bridge  Channel = "bridge"  // the host starts `vk bridge` and speaks MCP over its standard input and output
 )
 
-// Channels lists the channels.
-func Channels() []Channel { return []Channel{Gateway, Helper, Bridge} }
-
 // Host is a program that runs MCP clients.
 type Host struct {
 	Key     string // for command lines
