@@ -29,6 +29,7 @@ type Issuer struct {
 	TokenEndpoint           string
 	RegistrationEndpoint    string   // "" when none
 	RevocationEndpoint      string   // "" when none
+	PushEndpoint            string   // pushed_authorization_request_endpoint (RFC 9126); "" when none
 	KeysEndpoint            string   // jwks_uri; "" when none
 	Scopes                  []string // scopes_supported
 	DPoPAlgorithms          []string // dpop_signing_alg_values_supported; nil when absent
@@ -37,6 +38,7 @@ type Issuer struct {
 	GrantTypes              []string // grant_types_supported; nil when absent
 	ClientMetadataDocuments bool     // client_id_metadata_document_supported
 	IssParameter            bool     // authorization_response_iss_parameter_supported
+	PushRequired            bool     // require_pushed_authorization_requests
 	Unlisted                bool     // it names the servers it serves and this one is not among them (RFC 9728 §4 lets it leave some out)
 	MetadataURL             string   // where it was found; "" when Assumed
 	Assumed                 bool     // it publishes nothing; these are the endpoints of MCP 2025-03-26

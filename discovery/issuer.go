@@ -103,6 +103,7 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		TokenEndpoint:           d.endpoint("token_endpoint", u),
 		RegistrationEndpoint:    d.endpoint("registration_endpoint", u),
 		RevocationEndpoint:      d.endpoint("revocation_endpoint", u),
+		PushEndpoint:            d.endpoint("pushed_authorization_request_endpoint", u),
 		KeysEndpoint:            d.endpoint("jwks_uri", u),
 		Scopes:                  scopeTokens(d.list("scopes_supported")),
 		AuthMethods:             d.list("token_endpoint_auth_methods_supported"),
@@ -111,6 +112,7 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		GrantTypes:              d.list("grant_types_supported"),
 		ClientMetadataDocuments: d.flag("client_id_metadata_document_supported"),
 		IssParameter:            d.flag("authorization_response_iss_parameter_supported"),
+		PushRequired:            d.flag("require_pushed_authorization_requests"),
 	}
 	served := d.list("protected_resources")
 	i.Unlisted = len(served) > 0 && !slices.ContainsFunc(served, func(r string) bool { return speaksFor(r, server.address, server) })
@@ -122,8 +124,8 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		d.refuse("token_endpoint", "is missing")
 	case len(responses) > 0 && !slices.Contains(responses, "code"):
 		d.refuse("response_types_supported", "leaves out the only one we use, code")
-	case d.flag("require_pushed_authorization_requests"):
-		d.refuse("require_pushed_authorization_requests", "asks for pushed authorization requests, which are not supported here")
+	case i.PushRequired && i.PushEndpoint == "":
+		d.refuse("require_pushed_authorization_requests", "is set, and no pushed_authorization_request_endpoint is named")
 	}
 	if d.err != nil {
 		return nil, d.err

@@ -149,6 +149,9 @@ func TestIssuerDocument(t *testing.T) {
 		{"does not list the server", mcp, id, with(id, "protected_resources", `["https://else.example/mcp"]`), nil, "", Issuer{Unlisted: true}},
 		{"lists nothing", mcp, id, with(id, "protected_resources", `[]`), nil, "", Issuer{}},
 		{"pushing is optional", mcp, id, with(id, "require_pushed_authorization_requests", "false"), nil, "", Issuer{}},
+		{"pushing is offered", mcp, id, with(id, "pushed_authorization_request_endpoint", `"https://auth.example.com/par"`), nil, "", Issuer{PushEndpoint: "https://auth.example.com/par"}},
+		{"pushing is required", mcp, id, asm(id, `"pushed_authorization_request_endpoint":"https://auth.example.com/par"`, `"require_pushed_authorization_requests":true`), nil, "",
+			Issuer{PushEndpoint: "https://auth.example.com/par", PushRequired: true}},
 		{"empty response types", mcp, id, with(id, "response_types_supported", "[]"), nil, "", Issuer{}},
 		{"all on this computer", "http://localhost:3000", here, with(here, "registration_endpoint", `"http://127.0.0.1:9000/r"`), nil, "", Issuer{RegistrationEndpoint: "http://127.0.0.1:9000/r"}},
 
@@ -168,7 +171,8 @@ func TestIssuerDocument(t *testing.T) {
 		{"bad registration endpoint", mcp, id, with(id, "registration_endpoint", `"http://auth.example.com/r"`), ErrInvalid, "registration_endpoint is not", Issuer{}},
 		{"bad revocation endpoint", mcp, id, with(id, "revocation_endpoint", `7`), ErrInvalid, "revocation_endpoint is not a string", Issuer{}},
 		{"no code flow", mcp, id, with(id, "response_types_supported", `["token"]`), ErrInvalid, "response_types_supported leaves out", Issuer{}},
-		{"pushing is required", mcp, id, with(id, "require_pushed_authorization_requests", "true"), ErrInvalid, "pushed authorization requests", Issuer{}},
+		{"pushing is required nowhere", mcp, id, with(id, "require_pushed_authorization_requests", "true"), ErrInvalid, "no pushed_authorization_request_endpoint", Issuer{}},
+		{"pushing in the clear", mcp, id, with(id, "pushed_authorization_request_endpoint", `"http://auth.example.com/par"`), ErrInvalid, "is not an https address", Issuer{}},
 		{"methods no list", mcp, id, with(id, "token_endpoint_auth_methods_supported", `"none"`), ErrInvalid, "is not a list of strings", Issuer{}},
 		{"flag no flag", mcp, id, with(id, "authorization_response_iss_parameter_supported", `"yes"`), ErrInvalid, "is not true or false", Issuer{}},
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -31,9 +32,12 @@ func (f *Flow) browse(ctx context.Context, client *http.Client, req Request, reg
 		outcome:     make(chan pageKind, 1),
 	}
 	cb.expect(p, reg)
-	address, err := authorizationURL(req, reg, p, verifier)
+	params, err := authorizationParams(req, reg, p, verifier)
 	if err != nil {
 		return p, nil, fmt.Errorf("sign-in at %s: %w", p.issuer, err)
+	}
+	address := func(ctx context.Context) (string, time.Duration, error) {
+		return pageFrom(ctx, client, req, reg, params)
 	}
 	code, err := f.wait(ctx, req, p, address)
 	if err != nil {
@@ -43,10 +47,15 @@ func (f *Flow) browse(ctx context.Context, client *http.Client, req Request, reg
 	return p, tokens, err
 }
 
-// wait opens the browser and waits for what it brings back.
-func (f *Flow) wait(ctx context.Context, req Request, p *pending, address string) (secret.Text, error) {
+// wait opens the browser and waits for what it brings back. find says where, and for how long that address is good (0:
+// as long as the wait); afterwards there is another one, for a person who has yet to open it.
+func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(context.Context) (string, time.Duration, error)) (secret.Text, error) {
 	timed, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
 	defer cancel()
+	address, life, err := find(timed)
+	if err != nil {
+		return secret.Text{}, err
+	}
 	if f.cfg.OnURL != nil {
 		f.cfg.OnURL(req, address)
 	}
@@ -54,11 +63,25 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, address string
 	if f.cfg.Open != nil {
 		go func() { opened <- f.cfg.Open(context.WithoutCancel(ctx), address) }()
 	}
+	var old <-chan time.Time
+	if life > 0 {
+		old = time.After(life)
+	}
 	var openErr error
 	for {
 		select {
 		case a := <-p.answers:
 			return a.code, a.err
+		case <-old:
+			old = nil
+			if again, life, err := find(timed); err == nil { // else the page that is open may still bring an answer
+				if address = again; life > 0 {
+					old = time.After(life)
+				}
+				if f.cfg.OnURL != nil {
+					f.cfg.OnURL(req, address)
+				}
+			}
 		case openErr = <-opened:
 			if openErr != nil && f.cfg.OnUnopened != nil {
 				f.cfg.OnUnopened(req, address, openErr)
@@ -69,8 +92,8 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, address string
 	}
 }
 
-// authorizationURL is where the person signs in (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1).
-func authorizationURL(req Request, reg Registration, p *pending, verifier string) (string, error) {
+// authorizationParams are what the issuer is asked for (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1).
+func authorizationParams(req Request, reg Registration, p *pending, verifier string) (url.Values, error) {
 	opts := []oauth2.AuthCodeOption{
 		oauth2.S256ChallengeOption(verifier),
 	}
@@ -93,21 +116,34 @@ func authorizationURL(req Request, reg Registration, p *pending, verifier string
 		}
 	}
 	config := oauth2Config(req, reg, p.redirectURI)
-	endpoint, err := pageAddress(config.Endpoint.AuthURL)
-	if err != nil {
-		return "", err
-	}
 	config.Endpoint.AuthURL = "" // x/oauth2 would append to whatever query is there
-	ours := strings.TrimPrefix(config.AuthCodeURL(p.state, opts...), "?")
-	names, err := url.ParseQuery(ours)
+	return url.ParseQuery(strings.TrimPrefix(config.AuthCodeURL(p.state, opts...), "?"))
+}
+
+// pageFrom is where the person signs in, and how long that address is good: with params in it, or with a reference to
+// them where the issuer takes them beforehand.
+func pageFrom(ctx context.Context, client *http.Client, req Request, reg Registration, params url.Values) (string, time.Duration, error) {
+	address, err := pageAddress(req.Issuer.AuthorizationEndpoint)
 	if err != nil {
-		return "", err
+		return "", 0, fmt.Errorf("sign-in at %s: %w", req.Issuer.ID, err)
 	}
-	if theirs := without(endpoint.RawQuery, names); theirs != "" {
-		ours = theirs + "&" + ours
+	shown, life := params, time.Duration(0)
+	if req.Issuer.PushEndpoint != "" {
+		var reference string
+		reference, life, err = push(ctx, client, req, reg, params)
+		switch {
+		case err == nil:
+			shown = url.Values{"client_id": {reg.ClientID}, "request_uri": {reference}} // RFC 9126 §4
+		case req.Issuer.PushRequired || ctx.Err() != nil || unknownClient(err) && renewable(req, reg):
+			return "", 0, err
+		}
 	}
-	endpoint.RawQuery = ours
-	return endpoint.String(), nil
+	query := shown.Encode()
+	if theirs := without(address.RawQuery, params); theirs != "" {
+		query = theirs + "&" + query
+	}
+	address.RawQuery = query
+	return address.String(), life, nil
 }
 
 // pageAddress is the last look at an address before a browser is sent there: https, or http on this computer, and nothing
@@ -136,7 +172,7 @@ func without(rawQuery string, ours url.Values) string {
 	for part := range strings.SplitSeq(rawQuery, "&") {
 		name, _, _ := strings.Cut(part, "=")
 		name, err := url.QueryUnescape(name)
-		if part != "" && err == nil && !ours.Has(name) {
+		if part != "" && err == nil && !ours.Has(name) && name != "request_uri" {
 			kept = append(kept, escapeQuery(part))
 		}
 	}

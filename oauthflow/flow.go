@@ -80,7 +80,7 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 	defer cb.close()
 
 	p, tokens, err := f.browse(ctx, client, req, reg, cb)
-	if unknownClient(err) && reg.Source == SourceDynamic && reg.ClientID == req.Registration.ClientID && req.Issuer.RegistrationEndpoint != "" {
+	if unknownClient(err) && renewable(req, reg) {
 		reg, err = f.registerDynamic(ctx, client, req, cb.uris())
 		if err == nil {
 			p.show(pageAgain)
@@ -162,6 +162,11 @@ func (r Request) ownRegistration() error {
 func unknownClient(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Code == "invalid_client"
+}
+
+// renewable reports whether reg is an earlier dynamic registration that can be made anew.
+func renewable(req Request, reg Registration) bool {
+	return reg.Source == SourceDynamic && reg.ClientID == req.Registration.ClientID && req.Issuer.RegistrationEndpoint != ""
 }
 
 // ended turns err into ErrAbandoned when the cause is that ctx has ended.

@@ -329,7 +329,9 @@ func TestAbandoned(t *testing.T) {
 					OnUnopened: func(req Request, url string, err error) { told = append(told, req.Server, url, err, time.Now()) },
 				})
 				start := time.Now()
-				_, err := f.wait(t.Context(), Request{Server: "s"}, &pending{answers: make(chan answer, 1)}, "https://issuer.example.com/")
+				_, err := f.wait(t.Context(), Request{Server: "s"}, &pending{answers: make(chan answer, 1)}, func(context.Context) (string, time.Duration, error) {
+					return "https://issuer.example.com/", 0, nil
+				})
 				if !slices.Equal(told, []any{"s", "https://issuer.example.com/", noBrowser, start}) {
 					t.Errorf("told %v", told)
 				}

@@ -193,9 +193,9 @@ func postForm(ctx context.Context, client *http.Client, req Request, step, endpo
 	return r, err
 }
 
-// prove gives a request to the token endpoint the proof that binds what comes back (RFC 9449 §5).
+// prove gives a request the proof that binds what comes back: a token (RFC 9449 §5), or a code (§10.1).
 func prove(r *http.Request, req Request, endpoint string) error {
-	if req.Key == nil || endpoint != req.Issuer.TokenEndpoint {
+	if req.Key == nil || endpoint != req.Issuer.TokenEndpoint && endpoint != req.Issuer.PushEndpoint {
 		return nil
 	}
 	return req.Key.Sign(r, secret.Text{})

@@ -2,13 +2,13 @@
 // refresh tokens, dynamic registration, revocation.
 //
 // usage: node issuer.mjs [--access-ttl SECONDS] [--refresh-ttl SECONDS] [--client JSON] [--documents]
-//   [--audience WHOM]
+//   [--audience WHOM] [--require-pushed]
 //
 // --client is the metadata of a client that is registered beforehand, in place of dynamic registration. --documents takes
 // client ID metadata documents, also from this computer. WHOM is put into every token instead of the resource asked for.
 //
 // It tells on standard output what happens, one JSON object a line: first {"event":"ready","issuer":URL}, then
-// "registration", "revocation" and "token" (grant_type, ok, client_id, refresh_token) after the answer has left, and
+// "registration", "pushed", "revocation" and "token" (grant_type, ok, client_id, refresh_token) after the answer has left, and
 // "secret" (kind, value) for each value that must stay between it and its client. It ends with its standard input.
 import { createServer } from "node:http";
 import { generateKeyPairSync } from "node:crypto";
@@ -21,6 +21,7 @@ const { values: args } = parseArgs({ options: {
   client: { type: "string" },
   documents: { type: "boolean", default: false },
   audience: { type: "string" },
+  "require-pushed": { type: "boolean", default: false },
 } });
 
 const tell = (event, facts) => process.stdout.write(JSON.stringify({ event, ...facts }) + "\n");
@@ -59,6 +60,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: true },
     registration: { enabled: !args.client },
     clientIdMetadataDocument: { enabled: args.documents, ack: "draft-02" },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: args["require-pushed"] },
     revocation: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
       enabled: true,
@@ -91,6 +93,9 @@ provider.use(async (ctx, next) => {
         grant_type: sent.grant_type, ok: ctx.status === 200, error: got.error, scope: got.scope,
         client_id: ctx.oidc.client?.clientId, refresh_token: got.refresh_token,
       }));
+      break;
+    case "pushed_authorization_request":
+      after(() => tell("pushed", { ok: ctx.status === 201, error: got.error }));
       break;
     case "registration":
       secret("client secret", got.client_secret);
