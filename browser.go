@@ -18,7 +18,7 @@ func (o *options) opener() func(ctx context.Context, url string) error {
 		// A browser's words would end up on this program's output, and in a log.
 		browser.Stdout, browser.Stderr = io.Discard, io.Discard
 		return func(_ context.Context, url string) error { return browser.OpenURL(url) }
-	case o.printsPages():
+	case o.showsPages():
 		return func(context.Context, string) error { return nil } // tell shows it
 	}
 	return func(ctx context.Context, url string) error {
@@ -30,15 +30,17 @@ func (o *options) opener() func(ctx context.Context, url string) error {
 	}
 }
 
-// tell returns who hears of the page of each sign-in: the broker always, the person with --browser print.
-func (o *options) tell(broker func(oauthflow.Request, string), show func(server, page string)) func(oauthflow.Request, string) {
-	if !o.printsPages() {
+// tell returns who hears of the page of each sign-in: the broker always, the person where no browser is opened here.
+func (o *options) tell(broker func(oauthflow.Request, oauthflow.Page), show func(server string, page oauthflow.Page)) func(oauthflow.Request, oauthflow.Page) {
+	if !o.showsPages() {
 		return broker
 	}
-	return func(r oauthflow.Request, url string) {
-		broker(r, url)
-		show(r.Server, url)
+	return func(r oauthflow.Request, page oauthflow.Page) {
+		broker(r, page)
+		show(r.Server, page)
 	}
 }
 
-func (o *options) printsPages() bool { return len(o.browser) == 1 && o.browser[0] == browserPrint }
+func (o *options) showsPages() bool { return o.browsesBy(browserPrint) || o.browsesBy(browserDevice) }
+
+func (o *options) browsesBy(way string) bool { return len(o.browser) == 1 && o.browser[0] == way }

@@ -22,15 +22,15 @@ import (
 // faces is how this run of the program reaches the person: windows and the tray, or the terminal, and a policy file
 // before either.
 type faces struct {
-	kind    string // for status: "window", "terminal", "policy", "nobody"
-	ask     func(context.Context, face.Question) (face.Answer, error)
-	policy  func(face.Question) (face.Answer, string, bool)
-	clients func(issuer string) (oauthflow.Registration, bool)
-	showURL func(server, page string) // tells the person which page to open
-	show    func() error              // opens the main window; nil: there is none
-	update  func(face.State)          // draws a new state
-	run     func(context.Context)     // on the main goroutine; returns at once, or with its context
-	close   func()
+	kind     string // for status: "window", "terminal", "policy", "nobody"
+	ask      func(context.Context, face.Question) (face.Answer, error)
+	policy   func(face.Question) (face.Answer, string, bool)
+	clients  func(issuer string) (oauthflow.Registration, bool)
+	showPage func(server string, page oauthflow.Page) // tells the person which page to open
+	show     func() error                             // opens the main window; nil: there is none
+	update   func(face.State)                         // draws a new state
+	run      func(context.Context)                    // on the main goroutine; returns at once, or with its context
+	close    func()
 
 	head     atomic.Pointer[broker.Broker] // hears the person's wishes
 	programs *programs                     // hears those about this computer's hosts
@@ -41,7 +41,13 @@ type faces struct {
 // are looked for.
 func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env, error), log *slog.Logger) (*faces, error) {
 	f := &faces{programs: &programs{env: env}, update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
-	f.showURL = func(server, page string) { fmt.Fprintf(os.Stderr, "To sign in to %s, open %s\n", server, page) }
+	f.showPage = func(server string, page oauthflow.Page) {
+		code := ""
+		if page.Code != "" {
+			code = " and enter " + page.Code
+		}
+		fmt.Fprintf(os.Stderr, "To sign in to %s, open %s%s\n", server, page.URL, code)
+	}
 	tty := term.IsTerminal(int(os.Stdin.Fd()))
 	why := windowsPossible(os.Getenv)
 	switch {
@@ -52,7 +58,8 @@ func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env,
 			fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so questions are asked in this terminal, as with --headless.\n", why)
 		}
 		t := terminal.New(terminal.Config{In: os.Stdin, Out: os.Stdout})
-		f.kind, f.ask, f.showURL = "terminal", t.Ask, t.ShowURL
+		f.kind, f.ask = "terminal", t.Ask
+		f.showPage = func(server string, page oauthflow.Page) { t.ShowPage(server, page.URL, page.Code) }
 	case opts.policy != "":
 		f.kind = "policy"
 	default:

@@ -94,6 +94,7 @@ var revealers = map[string]string{
 	"oauthflow/unattended.go":     "the issuer",
 	"dpop/dpop.go":                "the keychain, and whoever checks the proof",
 	"oauthflow/callback.go":       "the issuer",
+	"oauthflow/device.go":         "the issuer",
 }
 
 type pkg struct {

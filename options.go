@@ -18,8 +18,11 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-// browserPrint is the --browser value that shows the address instead of opening it.
-const browserPrint = "print"
+// The --browser values that open nothing here.
+const (
+	browserPrint  = "print"  // shows the address
+	browserDevice = "device" // shows a page and a code for another device, at issuers that have this (RFC 8628); else as print
+)
 
 // options are what the person said on the command line.
 type options struct {
@@ -29,7 +32,7 @@ type options struct {
 	keystore          string
 	service           string // in the keychain
 	stateDir          string
-	browser           []string // argv to which the URL is added; nil: the default browser; {browserPrint}
+	browser           []string // argv to which the URL is added; nil: the default browser; {browserPrint}, {browserDevice}
 	clientMetadataURL string
 }
 
@@ -54,7 +57,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	flags.StringVar(&o.keystore, "keystore", "keychain", "`STORE` where sign-ins are kept: keychain, or memory (gone when it ends)")
 	flags.StringVar(&o.service, "keychain-service", "valetkey", "`NAME` under which the keychain holds them; another one keeps a second Valet Key apart")
 	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the activity log (default "+defaultStateDir(os.Getenv)+")")
-	browser := flags.String("browser", "", "open pages with this `CMD`, the address as its last argument; \"print\" shows the address")
+	browser := flags.String("browser", "", "open pages with this `CMD`, the address as its last argument; \"print\" shows the address, \"device\" a page and a code for another device")
 	flags.StringVar(&o.clientMetadataURL, "client-metadata-url", "", "`URL` of a client ID metadata document to sign in with, where an issuer takes one")
 	showVersion := flags.Bool("version", false, "print the version")
 	showHelp := flags.BoolP("help", "h", false, "print this")

@@ -26,6 +26,10 @@ func TestParse(t *testing.T) {
 			return slices.Equal(o.browser, []string{"firefox", "-P", "my profile", "--new-tab"})
 		}},
 		{[]string{"--browser", "print"}, "", "", func(o *options) bool { return slices.Equal(o.browser, []string{"print"}) }},
+		{[]string{"--browser", "device"}, "", "", func(o *options) bool {
+			return o.showsPages() && o.browsesBy(browserDevice) && !o.browsesBy(browserPrint)
+		}},
+		{[]string{"--browser", "device --new-tab"}, "", "", func(o *options) bool { return !o.showsPages() }},
 		{[]string{"--browser", `"unfinished`}, "cannot be split", "", nil},
 		{[]string{"--browser", `x $(touch /tmp/never)`}, "cannot be split", "", nil},
 		{[]string{"--keystore", "file"}, "must be keychain or memory", "", nil},

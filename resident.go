@@ -81,12 +81,13 @@ func resident(ctx context.Context, opts *options) error {
 	head, err := broker.Open(ctx, broker.Config{
 		Store: store, Probe: probe,
 		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
-		Flow: func(onURL func(oauthflow.Request, string)) *oauthflow.Flow {
+		Flow: func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
 			return oauthflow.New(oauthflow.Config{
-				HTTP: out.For, Open: open, OnURL: opts.tell(onURL, faces.showURL), OnUnopened: func(r oauthflow.Request, url string, err error) {
+				HTTP: out.For, Open: open, OnPage: opts.tell(onPage, faces.showPage), OnUnopened: func(r oauthflow.Request, url string, err error) {
 					log.Warn("the browser could not be opened", "error", err)
-					faces.showURL(r.Server, url)
+					faces.showPage(r.Server, oauthflow.Page{URL: url})
 				},
+				Device:            opts.browsesBy(browserDevice),
 				ClientMetadataURL: opts.clientMetadataURL,
 				ClientName:        "Valet Key", SoftwareVersion: version,
 			})

@@ -176,6 +176,7 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 		"servers":  {busyState(), memory{page: face.PageServers}, 0},
 		"hosts":    {busyState(), memory{page: face.PageHosts}, 0},
 		"waiting":  {busyState(), memory{page: face.PageWaiting}, 0},
+		"device":   {deviceState(), memory{page: face.PageWaiting}, 0},
 		"activity": {busyState(), memory{page: face.PageActivity}, 0},
 		"empty": {face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "it is locked"},
 			memory{page: face.PageServers, confirm: keyQuit, failed: map[string]*localapi.Error{keyAdd: localapi.Errorf(
@@ -213,6 +214,13 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deviceState is a sign-in on another device.
+func deviceState() face.State {
+	s := busyState()
+	s.Waiting, s.SignIns[0].URL, s.SignIns[0].Code = nil, "https://sentry.example.io/device", "WDJB-MJHT"
+	return s
 }
 
 // withPrograms is a person with three servers, none of whose consents last.

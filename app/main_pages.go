@@ -146,12 +146,22 @@ func (v *mainDrawing) signIn(s face.SignIn) fyne.CanvasObject {
 	cancel, open := "cancel\n"+s.ID, "open\n"+s.ID
 	buttons := hbox(2, -1)
 	if s.URL != "" {
-		buttons.Add(v.act(open, "Open page again", "Opening…", ordinary, face.Wish{Kind: face.WishOpenURL, ID: s.ID}))
+		if s.Code == "" {
+			buttons.Add(v.act(open, "Open page again", "Opening…", ordinary, face.Wish{Kind: face.WishOpenURL, ID: s.ID}))
+		}
 		buttons.Add(newButton("copy\n"+s.ID, "Copy link", ordinary, func() { v.on.copy(s.URL) }))
 	}
 	buttons.Add(v.act(cancel, "Cancel", "Cancelling…", quiet, face.Wish{Kind: face.WishCancel, ID: s.ID}))
+	where := "In your browser"
+	if s.Code != "" {
+		where = "In a browser on any device"
+	}
 	rows := vbox(8, text(sized(sizeSection, plain("Signing in to "), strong(hostOf(s.Server)))...),
-		text(small("In your browser, at "+hostOf(s.Issuer)+"; "+by+".")), buttons)
+		text(small(where+", at "+hostOf(s.Issuer)+"; "+by+".")))
+	if s.Code != "" {
+		rows.Add(text(plain("Open "+s.URL+" there and enter this code: "), strong(s.Code)))
+	}
+	rows.Add(buttons)
 	for _, key := range []string{cancel, open} {
 		if p := v.problem(key); p != nil {
 			rows.Add(p)

@@ -28,7 +28,7 @@ import (
 type Config struct {
 	Store     keystore.Store
 	Discovery *discovery.Client
-	Flow      func(onURL func(oauthflow.Request, string)) *oauthflow.Flow
+	Flow      func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow
 
 	// Ask puts a question to the person and returns when it is answered, when ctx ends (the question is withdrawn) or
 	// when nobody can be asked (an error that says so). nil: there is nobody to ask.
@@ -154,7 +154,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		forwarded: map[string]string{}, handed: map[string]handed{}, underWay: map[*underWay]struct{}{},
 	}
 	b.asking.init()
-	b.flow = cfg.Flow(b.showURL)
+	b.flow = cfg.Flow(b.showPage)
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	b.jobs.Go(func() {
 		if err := b.load(keystore.Quiet(b.ctx)); err != nil && b.ctx.Err() == nil {

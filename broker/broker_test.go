@@ -56,8 +56,8 @@ func (h *house) open() *house {
 	out := outbound.New(outbound.Config{Base: h.world.RoundTripper()})
 	cfg := Config{
 		Store: h.store, Discovery: discovery.New(discovery.Config{HTTP: out.For}),
-		Flow: func(onURL func(oauthflow.Request, string)) *oauthflow.Flow {
-			return oauthflow.New(oauthflow.Config{HTTP: out.For, OnURL: onURL, ClientName: "Valet Key", Open: func(ctx context.Context, url string) error {
+		Flow: func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
+			return oauthflow.New(oauthflow.Config{HTTP: out.For, OnPage: onPage, ClientName: "Valet Key", Open: func(ctx context.Context, url string) error {
 				h.mu.Lock()
 				h.browsers++
 				h.mu.Unlock()

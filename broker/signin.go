@@ -258,12 +258,12 @@ func refusesOffline(err error) bool {
 	return errors.As(err, &refused) && (refused.Code == "invalid_scope" || refused.Code == "not_allowed")
 }
 
-// showURL lets the person find the page of a sign-in again.
-func (b *Broker) showURL(req oauthflow.Request, url string) {
+// showPage lets the person find the page of a sign-in again.
+func (b *Broker) showPage(req oauthflow.Request, page oauthflow.Page) {
 	b.mu.Lock()
 	for key, s := range b.signIns {
 		if key.server == req.Server && s.Issuer == req.Issuer.ID {
-			s.URL = url
+			s.URL, s.Code = page.URL, page.Code
 		}
 	}
 	b.mu.Unlock()

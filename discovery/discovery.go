@@ -30,6 +30,7 @@ type Issuer struct {
 	RegistrationEndpoint    string   // "" when none
 	RevocationEndpoint      string   // "" when none
 	PushEndpoint            string   // pushed_authorization_request_endpoint (RFC 9126); "" when none
+	DeviceEndpoint          string   // device_authorization_endpoint (RFC 8628); "" when none
 	KeysEndpoint            string   // jwks_uri; "" when none
 	Scopes                  []string // scopes_supported
 	DPoPAlgorithms          []string // dpop_signing_alg_values_supported; nil when absent

@@ -104,6 +104,7 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		RegistrationEndpoint:    d.endpoint("registration_endpoint", u),
 		RevocationEndpoint:      d.endpoint("revocation_endpoint", u),
 		PushEndpoint:            d.endpoint("pushed_authorization_request_endpoint", u),
+		DeviceEndpoint:          d.endpoint("device_authorization_endpoint", u),
 		KeysEndpoint:            d.endpoint("jwks_uri", u),
 		Scopes:                  scopeTokens(d.list("scopes_supported")),
 		AuthMethods:             d.list("token_endpoint_auth_methods_supported"),

@@ -150,6 +150,7 @@ func TestIssuerDocument(t *testing.T) {
 		{"lists nothing", mcp, id, with(id, "protected_resources", `[]`), nil, "", Issuer{}},
 		{"pushing is optional", mcp, id, with(id, "require_pushed_authorization_requests", "false"), nil, "", Issuer{}},
 		{"pushing is offered", mcp, id, with(id, "pushed_authorization_request_endpoint", `"https://auth.example.com/par"`), nil, "", Issuer{PushEndpoint: "https://auth.example.com/par"}},
+		{"devices", mcp, id, with(id, "device_authorization_endpoint", `"https://auth.example.com/device"`), nil, "", Issuer{DeviceEndpoint: "https://auth.example.com/device"}},
 		{"pushing is required", mcp, id, asm(id, `"pushed_authorization_request_endpoint":"https://auth.example.com/par"`, `"require_pushed_authorization_requests":true`), nil, "",
 			Issuer{PushEndpoint: "https://auth.example.com/par", PushRequired: true}},
 		{"empty response types", mcp, id, with(id, "response_types_supported", "[]"), nil, "", Issuer{}},

@@ -89,7 +89,8 @@ type SignIn struct {
 	Issuer  string    `json:"issuer"`
 	Host    string    `json:"host,omitempty"` // name of the host that wanted it; "" when the person did
 	Started time.Time `json:"started"`
-	URL     string    `json:"url,omitempty"` // to copy into a browser by hand
+	URL     string    `json:"url,omitempty"`  // to copy into a browser by hand
+	Code    string    `json:"code,omitempty"` // to be entered there; "" when there is none
 }
 
 // Paused is a host that is not listened to for a while.

@@ -81,8 +81,8 @@ func newSite(t *testing.T, handler http.Handler) *site {
 	t.Cleanup(out.Close)
 	head, err := broker.Open(t.Context(), broker.Config{
 		Store: keystore.NewMemory(), Discovery: discovery.New(discovery.Config{HTTP: out.For}), Log: logTo(io.Discard),
-		Flow: func(onURL func(oauthflow.Request, string)) *oauthflow.Flow {
-			return oauthflow.New(oauthflow.Config{HTTP: out.For, OnURL: onURL, ClientName: "Valet Key", Open: s.browse})
+		Flow: func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
+			return oauthflow.New(oauthflow.Config{HTTP: out.For, OnPage: onPage, ClientName: "Valet Key", Open: s.browse})
 		},
 		Ask: func(_ context.Context, q face.Question) (face.Answer, error) {
 			s.mu.Lock()

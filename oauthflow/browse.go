@@ -56,9 +56,7 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(cont
 	if err != nil {
 		return secret.Text{}, err
 	}
-	if f.cfg.OnURL != nil {
-		f.cfg.OnURL(req, address)
-	}
+	f.tell(req, Page{URL: address})
 	opened := make(chan error, 1)
 	if f.cfg.Open != nil {
 		go func() { opened <- f.cfg.Open(context.WithoutCancel(ctx), address) }()
@@ -78,8 +76,9 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(cont
 				if address = again; life > 0 {
 					old = time.After(life)
 				}
-				if f.cfg.OnURL != nil {
-					f.cfg.OnURL(req, address)
+				f.tell(req, Page{URL: address})
+				if openErr != nil && f.cfg.OnUnopened != nil {
+					f.cfg.OnUnopened(req, address, openErr)
 				}
 			}
 		case openErr = <-opened:
@@ -89,6 +88,18 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(cont
 		case <-timed.Done():
 			return secret.Text{}, abandoned(ctx, f.cfg.Timeout, openErr)
 		}
+	}
+}
+
+// Page is where the person signs in.
+type Page struct {
+	URL  string
+	Code string // to be entered there; "" when the page knows already what it is about
+}
+
+func (f *Flow) tell(req Request, page Page) {
+	if f.cfg.OnPage != nil {
+		f.cfg.OnPage(req, page)
 	}
 }
 

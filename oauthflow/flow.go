@@ -25,11 +25,15 @@ type Config struct {
 	// Open opens a browser at url. It runs in a goroutine of its own and may block as long as the browser lives; its
 	// ctx carries values only and is not cancelled when the sign-in ends, lest the browser be closed on the page. An
 	// error does not end the wait, because the person can copy the URL; it becomes part of ErrAbandoned's text. Nil:
-	// the URL is told to OnURL only.
+	// the page is told to OnPage only.
 	Open func(ctx context.Context, url string) error
 
-	// OnURL is told the authorization URL of each sign-in, before Open is called. Nil: nobody.
-	OnURL func(req Request, url string)
+	// OnPage is told the page of each sign-in, before Open is called, and again when it has a new address. Nil: nobody.
+	OnPage func(req Request, page Page)
+
+	// Device lets the person sign in on another device, where the issuer has a way for that (RFC 8628): Open is not
+	// called, and OnPage's page wants a code.
+	Device bool
 
 	// OnUnopened is told that Open failed, while the sign-in still waits for the person. Nil: nobody.
 	OnUnopened func(req Request, url string, err error)
@@ -73,6 +77,10 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 		tokens, err := f.Obtain(ctx, req)
 		return req.Registration, tokens, err
 	}
+	if f.cfg.Device && req.Issuer.DeviceEndpoint != "" {
+		reg, tokens, err := f.signInByDevice(ctx, client, req)
+		return reg, tokens, ended(ctx, err)
+	}
 	reg, cb, err := f.prepare(ctx, client, req)
 	if err != nil {
 		return Registration{}, nil, ended(ctx, err)
@@ -81,7 +89,7 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 
 	p, tokens, err := f.browse(ctx, client, req, reg, cb)
 	if unknownClient(err) && renewable(req, reg) {
-		reg, err = f.registerDynamic(ctx, client, req, cb.uris())
+		reg, err = f.registerDynamic(ctx, client, req, cb.uris(), browserGrants)
 		if err == nil {
 			p.show(pageAgain)
 			p, tokens, err = f.browse(ctx, client, req, reg, cb)

@@ -53,7 +53,7 @@ func newRig(t *testing.T, opts ...oauthtest.IssuerOption) *rig {
 			return &http.Client{Transport: w.RoundTripper()}, nil
 		},
 		Open:       w.OpenBrowser,
-		OnURL:      func(_ Request, url string) { r.urls = append(r.urls, url) },
+		OnPage:     func(_ Request, page Page) { r.urls = append(r.urls, page.URL) },
 		ClientName: "Valet Key", ClientURI: "https://valetkey.example.com", SoftwareVersion: "1.2.3",
 	}
 	r.req = Request{
@@ -370,10 +370,10 @@ func TestCopiedURL(t *testing.T) {
 	opened := make(chan struct{})
 	r.cfg.Open = func(context.Context, string) error { close(opened); return errors.New("no browser found") }
 	var browser sync.WaitGroup
-	r.cfg.OnURL = func(req Request, url string) {
+	r.cfg.OnPage = func(_ Request, page Page) {
 		browser.Go(func() {
 			<-opened
-			if err := r.world.Browser(t.Context(), url); err != nil {
+			if err := r.world.Browser(t.Context(), page.URL); err != nil {
 				t.Error(err)
 			}
 		})

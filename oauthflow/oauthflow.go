@@ -83,7 +83,7 @@ var (
 // Error is the issuer's own refusal: an RFC 6749 error code with the issuer's words, bounded and stripped of control
 // and bidirectional characters.
 type Error struct {
-	Step        string // "registration", "pushed request", "sign-in", "token", "refresh", "revocation"
+	Step        string // "registration", "pushed request", "device authorization", "sign-in", "token", "refresh", "revocation"
 	Issuer      string
 	Code        string // "invalid_grant", "access_denied", …; "" when the answer carried none
 	Description string

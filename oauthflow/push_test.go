@@ -240,8 +240,8 @@ func TestPushIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		flow.cfg.Open = nil
-		flow.cfg.OnURL = func(_ Request, address string) {
-			if r.urls = append(r.urls, address); len(r.urls) == 3 {
+		flow.cfg.OnPage = func(_ Request, page Page) {
+			if r.urls = append(r.urls, page.URL); len(r.urls) == 3 {
 				p.answers <- answer{code: secret.New("late")}
 			}
 		}

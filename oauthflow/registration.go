@@ -51,7 +51,7 @@ func (f *Flow) prepare(ctx context.Context, client *http.Client, req Request) (R
 	if reg.ClientID != "" && fits {
 		return reg, cb, nil
 	}
-	dynamic, err := f.registerDynamic(ctx, client, req, cb.uris())
+	dynamic, err := f.registerDynamic(ctx, client, req, cb.uris(), browserGrants)
 	if err == nil {
 		return dynamic, cb, nil
 	}
@@ -160,6 +160,12 @@ func authMethod(reg Registration, issuer *discovery.Issuer) (string, error) {
 	return methodBasic, nil
 }
 
+// Grant types of dynamic registrations: no more than what is used (OAuth 2.1: least privilege).
+var (
+	browserGrants = []string{"authorization_code", "refresh_token"}
+	deviceGrants  = append(browserGrants[:2:2], grantDevice)
+)
+
 // clientMetadata is what a dynamic registration says of us (RFC 7591 §2; application_type is OpenID Connect's, and its
 // absence would mean "web", which refuses loopback addresses).
 type clientMetadata struct {
@@ -176,13 +182,13 @@ type clientMetadata struct {
 
 // registerDynamic registers us at the issuer, with one second try when it turns down a spelling that another one may
 // cure (OpenID Connect Registration, RFC 7591 §3.2.2).
-func (f *Flow) registerDynamic(ctx context.Context, client *http.Client, req Request, uris []string) (Registration, error) {
+func (f *Flow) registerDynamic(ctx context.Context, client *http.Client, req Request, uris, grantTypes []string) (Registration, error) {
 	m := clientMetadata{
 		ClientName:      f.cfg.ClientName,
 		ClientURI:       f.cfg.ClientURI,
 		ApplicationType: "native",
 		RedirectURIs:    uris,
-		GrantTypes:      []string{"authorization_code", "refresh_token"},
+		GrantTypes:      grantTypes,
 		ResponseTypes:   []string{"code"},
 		AuthMethod:      methodNone,
 		SoftwareID:      softwareID,

@@ -24,6 +24,8 @@ var ErrNobody = errors.New("nobody can answer in the terminal")
 // armTime is how long a question must be on the terminal before an answer counts, as in the window.
 const armTime = time.Second
 
+const maxUserCode = 64 // runes of a code to be entered elsewhere
+
 // Config is what a Terminal needs.
 type Config struct {
 	// In is where the person types. When it is a terminal, nothing typed before a question was shown can answer it;
@@ -126,15 +128,20 @@ func (t *Terminal) read(ctx context.Context, d *dialog) (string, error) {
 	return t.in.line(ctx)
 }
 
-// ShowURL tells the person to open the page of a sign-in themselves.
-func (t *Terminal) ShowURL(server, page string) {
+// ShowPage tells the person to open the page of a sign-in themselves, and what to enter there; code may be "".
+func (t *Terminal) ShowPage(server, page, code string) {
 	text := "the address of the page cannot be shown"
 	if u, err := url.Parse(page); err == nil {
 		text = untrusted.Text(u.String(), 8192)
 	}
+	where := "in a browser"
+	if code != "" {
+		where = "in a browser on any device"
+		text += "\n\nand enter this code there: " + untrusted.Text(code, maxUserCode)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(t.out, "\nTo sign in to %s, open this page in a browser:\n\n%s\n\n%s", urlText(server), text, t.prompt)
+	fmt.Fprintf(t.out, "\nTo sign in to %s, open this page %s:\n\n%s\n\n%s", urlText(server), where, text, t.prompt)
 }
 
 func (t *Terminal) say(format string, args ...any) error {

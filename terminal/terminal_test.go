@@ -186,24 +186,28 @@ func TestOneQuestionAtATime(t *testing.T) {
 	}
 }
 
-func TestShowURL(t *testing.T) {
+func TestShowPage(t *testing.T) {
 	r, w := pipe(t)
 	out := newScreen()
 	term := New(Config{In: r, Out: out})
-	term.ShowURL("https://mcp.example.com/mcp", "https://auth.example.com/authorize?a=b&state=%1b")
+	term.ShowPage("https://mcp.example.com/mcp", "https://auth.example.com/authorize?a=b&state=%1b", "")
 	want := "\nTo sign in to https://mcp.example.com/mcp, open this page in a browser:\n\nhttps://auth.example.com/authorize?a=b&state=%1b\n\n"
 	if out.String() != want {
 		t.Errorf("%q, want %q", out, want)
 	}
-	term.ShowURL("https://mcp.example.com/mcp", "https://auth.example.com/\x1b[2J")
+	term.ShowPage("https://mcp.example.com/mcp", "https://auth.example.com/\x1b[2J", "")
 	if strings.Contains(out.String(), "\x1b") || !strings.Contains(out.String(), "cannot be shown") {
 		t.Errorf("%q", out)
+	}
+	term.ShowPage("https://mcp.example.com/mcp", "https://auth.example.com/device", "WDJB-\x1bMJHT")
+	if want := "open this page in a browser on any device:\n\nhttps://auth.example.com/device\n\nand enter this code there: WDJB-MJHT\n\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%q, want %q", out, want)
 	}
 
 	done := make(chan error)
 	go func() { _, err := term.Ask(context.Background(), endless(face.KindConsent)); done <- err }()
 	out.shows(t, "Your answer", 1)
-	term.ShowURL("https://mcp.example.com/mcp", "https://auth.example.com/")
+	term.ShowPage("https://mcp.example.com/mcp", "https://auth.example.com/", "")
 	out.shows(t, "Your answer", 2) // the prompt comes again below
 	io.WriteString(w, "d\n")
 	if err := <-done; err != nil {

@@ -2,7 +2,7 @@
 // refresh tokens, dynamic registration, revocation.
 //
 // usage: node issuer.mjs [--access-ttl SECONDS] [--refresh-ttl SECONDS] [--client JSON] [--documents]
-//   [--audience WHOM] [--require-pushed]
+//   [--audience WHOM] [--require-pushed] [--device]
 //
 // --client is the metadata of a client that is registered beforehand, in place of dynamic registration. --documents takes
 // client ID metadata documents, also from this computer. WHOM is put into every token instead of the resource asked for.
@@ -22,6 +22,7 @@ const { values: args } = parseArgs({ options: {
   documents: { type: "boolean", default: false },
   audience: { type: "string" },
   "require-pushed": { type: "boolean", default: false },
+  device: { type: "boolean", default: false },
 } });
 
 const tell = (event, facts) => process.stdout.write(JSON.stringify({ event, ...facts }) + "\n");
@@ -60,6 +61,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: true },
     registration: { enabled: !args.client },
     clientIdMetadataDocument: { enabled: args.documents, ack: "draft-02" },
+    deviceFlow: { enabled: args.device },
     pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: args["require-pushed"] },
     revocation: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
@@ -85,6 +87,7 @@ provider.use(async (ctx, next) => {
   switch (ctx.oidc?.route) {
     case "token":
       secret("code", sent.code);
+      secret("device code", sent.device_code);
       secret("verifier", sent.code_verifier);
       secret("refresh token", sent.refresh_token);
       secret("refresh token", got.refresh_token);

@@ -1,0 +1,81 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/valetkey/valetkey/internal/demo"
+)
+
+// TestHeadlessDevice: the person signs in on another device, on oidc-provider's own pages, with the code that the
+// terminal of a machine without a browser shows.
+func TestHeadlessDevice(t *testing.T) {
+	t.Parallel()
+	h := newHeadless(t)
+	issuer := h.newIssuer("--device")
+	server := newMCPServer(t, issuer)
+	app, screen := h.runOnTerminal(h.appCommand("--browser", "device"))
+	h.ready(app)
+
+	asked := h.run(h.command(program(t, "vk"), "token", server.url))
+	screen.asks("e2e.test wants to use")
+	screen.types("a\n")
+	screen.shows("open this page in a browser on any device:\n\n")
+	page := screen.shows("\n\nand enter this code there: ")
+	code := screen.shows("\n")
+	if page != issuer.url+"/device" {
+		t.Fatalf("the terminal shows the page %q", page)
+	}
+	enterCode(t, page, "wrong-code", "The code you entered is incorrect")
+	enterCode(t, page, code, "Sign-in Success")
+	if status := asked.wait(); status != 0 {
+		t.Fatalf("exit code %d: %s\n%s", status, asked.err.String(), screen.output.String())
+	}
+	server.callTool(strings.TrimSpace(asked.out.String()))
+
+	headlessWait(t, "the issuer tells of it", func() bool {
+		return len(issuer.happened(func(e event) bool {
+			return e.Event == "token" && strings.HasSuffix(e.GrantType, ":device_code") && e.OK
+		})) == 1
+	})
+	grants := h.grants()
+	if len(grants) != 1 || !grants[0].Renewable {
+		t.Errorf("grants %+v", grants)
+	}
+	for _, e := range issuer.happened(func(e event) bool { return e.Event == "secret" }) {
+		if strings.Contains(screen.output.String(), e.Value) {
+			t.Errorf("the terminal shows a %s", e.Kind)
+		}
+	}
+}
+
+// enterCode is the person on the other device, until a page has no form, or is the first one again.
+func enterCode(t *testing.T, page, code, want string) {
+	t.Helper()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	var said []string
+	b := demo.Browser{Transport: transport, Answer: func(_ context.Context, p *demo.Page) (url.Values, error) {
+		said = append(said, strings.Join(p.Lines, " "))
+		if strings.Contains(said[len(said)-1], want) {
+			return nil, context.Canceled
+		}
+		values := p.Form.Values
+		for name := range p.Form.Texts {
+			values.Set(name, map[string]string{"user_code": code, "login": "ann", "password": "secret"}[name])
+		}
+		return values, nil
+	}}
+	last, err := b.Open(t.Context(), page)
+	if last != nil {
+		said = append(said, strings.Join(last.Lines, " "))
+	}
+	if !strings.Contains(strings.Join(said, "\n"), want) {
+		t.Fatalf("no page says %q: %v\n%s", want, err, strings.Join(said, "\n"))
+	}
+}

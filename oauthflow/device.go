@@ -1,0 +1,155 @@
+package oauthflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/internal/untrusted"
+)
+
+const (
+	grantDevice = "urn:ietf:params:oauth:grant-type:device_code" // RFC 8628 §3.4
+
+	pollInterval = 5 * time.Second // also what slow_down adds: RFC 8628 §3.2, §3.5
+	maxInterval  = time.Minute     // between polls of an issuer that cannot be reached, or that names more
+	maxUserCode  = 64              // runes
+)
+
+// device is one sign-in that waits for the person at another device.
+type device struct {
+	code     secret.Text // ours; the person's is in page
+	page     Page
+	interval time.Duration
+	life     time.Duration
+	asked    time.Time
+}
+
+// signInByDevice is SignIn where no browser is (RFC 8628). An earlier dynamic registration that the issuer does not know,
+// or made for browsers only, is made anew, once.
+func (f *Flow) signInByDevice(ctx context.Context, client *http.Client, req Request) (Registration, *Tokens, error) {
+	reg, err := f.known(req)
+	if err == nil && reg.ClientID == "" {
+		reg, err = f.registerDevice(ctx, client, req)
+	}
+	if err != nil {
+		return reg, nil, err
+	}
+	earlier := req
+	req.Registration = reg
+	d, err := f.authorizeDevice(ctx, client, req)
+	if refused := (*Error)(nil); errors.As(err, &refused) && renewable(earlier, reg) &&
+		(refused.Code == "invalid_client" || refused.Code == "unauthorized_client") {
+		if req.Registration, err = f.registerDevice(ctx, client, earlier); err == nil {
+			d, err = f.authorizeDevice(ctx, client, req)
+		}
+	}
+	if err != nil {
+		return req.Registration, nil, err
+	}
+	f.tell(req, d.page)
+	tokens, err := f.poll(ctx, client, req, d)
+	return req.Registration, tokens, err
+}
+
+// registerDevice makes a registration that is good for browsers too: it is the issuer's one and only.
+func (f *Flow) registerDevice(ctx context.Context, client *http.Client, req Request) (Registration, error) {
+	var closed error
+	if req.Issuer.RegistrationEndpoint != "" {
+		reg, err := f.registerDynamic(ctx, client, req, RedirectURIs(), deviceGrants)
+		if err == nil || !registrationClosed(err) {
+			return reg, err
+		}
+		closed = err
+	}
+	return askClient(ctx, req, closed)
+}
+
+// authorizeDevice asks the issuer for a code that the person enters on its page (RFC 8628 §3.1, §3.2).
+func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Request) (*device, error) {
+	const step = "device authorization"
+	form := url.Values{"client_id": {req.Registration.ClientID}}
+	if !req.Unbound {
+		form.Set("resource", req.Resource)
+	}
+	if len(req.Scopes) > 0 {
+		form.Set("scope", strings.Join(req.Scopes, " "))
+	}
+	asked := time.Now()
+	r, err := postForm(ctx, client, req, step, req.Issuer.DeviceEndpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	if r.status != http.StatusOK {
+		return nil, r.refusal(req.Issuer, step)
+	}
+	var answer struct {
+		DeviceCode secret.Text     `json:"device_code"`
+		UserCode   string          `json:"user_code"`
+		Page       string          `json:"verification_uri"`
+		ExpiresIn  json.RawMessage `json:"expires_in"`
+		Interval   json.RawMessage `json:"interval"`
+	}
+	err = json.Unmarshal(r.body, &answer)
+	page, pageErr := pageAddress(answer.Page)
+	userCode := untrusted.Text(answer.UserCode, maxUserCode)
+	switch {
+	case err != nil || answer.DeviceCode.Empty():
+		return nil, r.unusable(req.Issuer, step, "no device code")
+	case userCode == "" || userCode != answer.UserCode:
+		return nil, r.unusable(req.Issuer, step, "no code that a person could enter")
+	case pageErr != nil:
+		return nil, fmt.Errorf("sign-in at %s: %w", req.Issuer.ID, pageErr)
+	}
+	page.RawQuery = escapeQuery(page.RawQuery)
+	d := &device{code: answer.DeviceCode, page: Page{page.String(), userCode}, interval: pollInterval, life: maxTimeout, asked: asked}
+	if life := seconds(answer.ExpiresIn); life > 0 {
+		d.life = min(life, maxTimeout)
+	}
+	if named := seconds(answer.Interval); named > 0 {
+		d.interval = min(named, maxInterval)
+	}
+	return d, nil
+}
+
+// poll asks for the tokens until the person has decided, or the time is over (RFC 8628 §3.4, §3.5).
+func (f *Flow) poll(ctx context.Context, client *http.Client, req Request, d *device) (*Tokens, error) {
+	const step = "token"
+	timed, cancel := context.WithDeadline(ctx, d.asked.Add(d.life))
+	defer cancel()
+	for {
+		select {
+		case <-time.After(d.interval):
+		case <-timed.Done():
+			return nil, abandoned(ctx, d.life, nil)
+		}
+		form := url.Values{"grant_type": {grantDevice}, "device_code": {d.code.Reveal()}}
+		if !req.Unbound {
+			form.Set("resource", req.Resource)
+		}
+		// A poll may bring the tokens, and only once.
+		r, err := postForm(context.WithoutCancel(ctx), client, req, step, req.Issuer.TokenEndpoint, form)
+		var tokens *Tokens
+		if err == nil {
+			tokens, err = r.readTokens(req, step)
+		}
+		refused, said := errors.AsType[*Error](err)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			d.interval = min(2*d.interval, maxInterval)
+		case said && refused.Code == "authorization_pending":
+		case said && refused.Code == "slow_down":
+			d.interval += pollInterval
+		case said && refused.Code == "expired_token":
+			return nil, fmt.Errorf("%w: %w", ErrAbandoned, err)
+		default:
+			return tokens, err
+		}
+	}
+}
