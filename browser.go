@@ -11,7 +11,7 @@ import (
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
-// opener returns how pages are opened. It may block as long as the browser lives.
+// opener returns how pages are opened, nil when they are not. It may block as long as the browser lives.
 func (o *options) opener() func(ctx context.Context, url string) error {
 	switch {
 	case o.browser == nil:
@@ -19,7 +19,7 @@ func (o *options) opener() func(ctx context.Context, url string) error {
 		browser.Stdout, browser.Stderr = io.Discard, io.Discard
 		return func(_ context.Context, url string) error { return browser.OpenURL(url) }
 	case o.showsPages():
-		return func(context.Context, string) error { return nil } // tell shows it
+		return nil // tell shows it
 	}
 	return func(ctx context.Context, url string) error {
 		cmd := exec.CommandContext(ctx, o.browser[0], append(o.browser[1:len(o.browser):len(o.browser)], url)...)

@@ -27,10 +27,13 @@ type faces struct {
 	policy   func(face.Question) (face.Answer, string, bool)
 	clients  func(issuer string) (oauthflow.Registration, bool)
 	showPage func(server string, page oauthflow.Page) // tells the person which page to open
-	show     func() error                             // opens the main window; nil: there is none
-	update   func(face.State)                         // draws a new state
-	run      func(context.Context)                    // on the main goroutine; returns at once, or with its context
-	close    func()
+	// paste has the person paste the address that a browser on another computer ended on; nil: there is no place for that.
+	paste func(ctx context.Context, r oauthflow.Request, take func(address string) error)
+
+	show   func() error          // opens the main window; nil: there is none
+	update func(face.State)      // draws a new state
+	run    func(context.Context) // on the main goroutine; returns at once, or with its context
+	close  func()
 
 	head     atomic.Pointer[broker.Broker] // hears the person's wishes
 	programs *programs                     // hears those about this computer's hosts
@@ -59,6 +62,7 @@ func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env,
 		}
 		t := terminal.New(terminal.Config{In: os.Stdin, Out: os.Stdout})
 		f.kind, f.ask = "terminal", t.Ask
+		f.paste = func(ctx context.Context, r oauthflow.Request, take func(string) error) { t.Paste(ctx, r.Server, take) }
 		f.showPage = func(server string, page oauthflow.Page) { t.ShowPage(server, page.URL, page.Code) }
 	case opts.policy != "":
 		f.kind = "policy"

@@ -83,7 +83,7 @@ func resident(ctx context.Context, opts *options) error {
 		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
 		Flow: func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
 			return oauthflow.New(oauthflow.Config{
-				HTTP: out.For, Open: open, OnPage: opts.tell(onPage, faces.showPage), OnUnopened: func(r oauthflow.Request, url string, err error) {
+				HTTP: out.For, Open: open, Paste: faces.paste, OnPage: opts.tell(onPage, faces.showPage), OnUnopened: func(r oauthflow.Request, url string, err error) {
 					log.Warn("the browser could not be opened", "error", err)
 					faces.showPage(r.Server, oauthflow.Page{URL: url})
 				},

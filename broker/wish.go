@@ -40,7 +40,10 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		if err := b.withSignIn(w.ID, func(s *signIn) { url = s.URL }); err != nil {
 			return err
 		}
-		if url == "" || b.cfg.OpenURL == nil {
+		switch {
+		case b.cfg.OpenURL == nil:
+			return localapi.Errorf(localapi.ErrUnavailable, "no browser is opened here").WithHint("copy the link, and open it yourself")
+		case url == "":
 			return localapi.Errorf(localapi.ErrUnavailable, "the page of this sign-in is not known yet").WithHint("try again in a moment")
 		}
 		return b.cfg.OpenURL(ctx, url)

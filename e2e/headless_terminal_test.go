@@ -149,7 +149,7 @@ func headlessDialog(t *testing.T, h *headless, site *headlessSite, screen *headl
 	question := screen.asks("one wants to use " + strings.TrimSuffix(strings.TrimPrefix(site.server, "http://"), "/mcp") + " as default.")
 	for _, fact := range []string{
 		"Program: one, ", h.dir + "/one", `It calls itself: "vkdemo 1.0.0"`, "Server: " + site.server, "Issuer: " + site.issuer, "1  notes:read: on",
-		`Reason, in the program's own words: "list your notes"`, "Your browser opens for you to sign in.", "a  always allow",
+		`Reason, in the program's own words: "list your notes"`, "Then you sign in to the issuer with a browser.", "a  always allow",
 	} {
 		if !strings.Contains(question, fact) {
 			t.Errorf("the question does not say %q:\n%s", fact, question)

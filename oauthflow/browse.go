@@ -60,6 +60,8 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(cont
 	opened := make(chan error, 1)
 	if f.cfg.Open != nil {
 		go func() { opened <- f.cfg.Open(context.WithoutCancel(ctx), address) }()
+	} else {
+		f.paste(timed, req, p)
 	}
 	var old <-chan time.Time
 	if life > 0 {
@@ -85,6 +87,9 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(cont
 			if openErr != nil && f.cfg.OnUnopened != nil {
 				f.cfg.OnUnopened(req, address, openErr)
 			}
+			if openErr != nil {
+				f.paste(timed, req, p)
+			}
 		case <-timed.Done():
 			return secret.Text{}, abandoned(ctx, f.cfg.Timeout, openErr)
 		}
@@ -100,6 +105,13 @@ type Page struct {
 func (f *Flow) tell(req Request, page Page) {
 	if f.cfg.OnPage != nil {
 		f.cfg.OnPage(req, page)
+	}
+}
+
+// paste starts asking for the address that a browser elsewhere ended on.
+func (f *Flow) paste(ctx context.Context, req Request, p *pending) {
+	if f.cfg.Paste != nil {
+		go f.cfg.Paste(ctx, req, p.take)
 	}
 }
 

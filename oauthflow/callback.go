@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,6 +163,30 @@ func (cb *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.page.of(pageWorking).write(w)
 	case <-r.Context().Done():
 	}
+}
+
+// What is wrong with an address that the person pasted.
+var (
+	errNotWhole   = errors.New("this is not the whole address that the browser ended on")
+	errOtherState = errors.New("this address belongs to another sign-in, or to an earlier try")
+	errTaken      = errors.New("this sign-in has its answer already")
+)
+
+// take is the callback for a browser on another computer: it takes the address that one ended on, under the same rules. A
+// code alone is never taken: nothing would tell whose it is (RFC 9700 §4.7, RFC 9207).
+func (p *pending) take(address string) error {
+	place, query, _ := strings.Cut(strings.TrimSpace(address), "?")
+	query, _, _ = strings.Cut(query, "#")
+	if query == "" || place != p.redirectURI && "http://"+place != p.redirectURI { // some browsers hide the scheme
+		return errNotWhole
+	}
+	a, ours := p.read(query)
+	if !ours {
+		return errOtherState
+	}
+	err := errTaken
+	p.once.Do(func() { err = nil; p.answers <- a })
+	return err
 }
 
 // read judges the query of an answer; false means it is not for p, and is ignored. The order is fixed: repeated

@@ -38,6 +38,11 @@ type Config struct {
 	// OnUnopened is told that Open failed, while the sign-in still waits for the person. Nil: nobody.
 	OnUnopened func(req Request, url string, err error)
 
+	// Paste lets the person hand over the address that a browser on another computer ended on, when none was opened here:
+	// Open is nil or failed. take says what is wrong with an address, nil once it has taken one. Paste runs in a goroutine
+	// of its own and returns when ctx ends. Nil: nobody is asked.
+	Paste func(ctx context.Context, req Request, take func(address string) error)
+
 	ClientMetadataURL string // our client ID metadata document; "" means there is none
 	ClientName        string // what a dynamic registration says of us
 	ClientURI         string

@@ -40,9 +40,11 @@ type Terminal struct {
 	now  func() time.Time
 	turn chan struct{} // holds one token: who has it may ask
 
-	mu     sync.Mutex // guards out and prompt
+	mu     sync.Mutex // guards what follows
 	out    io.Writer
-	prompt string // shown now and waiting for a line; "" when nothing is asked
+	prompt string             // shown now and waiting for a line; "" when nothing is asked
+	asks   int                // questions that wait for their turn
+	yield  context.CancelFunc // ends what may wait until they are answered; nil: nothing does
 }
 
 // New makes a Terminal. It reads from Config.In only while a question is shown.
@@ -53,12 +55,10 @@ func New(cfg Config) *Terminal {
 // Ask puts q to the person and waits for the answer. The zero Answer means that nobody answered before q.Deadline.
 // The error is ctx's when the question is withdrawn, or ErrNobody.
 func (t *Terminal) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
-	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
-	case <-ctx.Done():
-		return face.Answer{}, ctx.Err()
+	if err := t.takeTurn(ctx); err != nil {
+		return face.Answer{}, err
 	}
+	defer func() { <-t.turn }()
 	asking, cancel := ctx, func() {}
 	if !q.Deadline.IsZero() {
 		asking, cancel = context.WithDeadline(ctx, q.Deadline)
@@ -78,6 +78,27 @@ func (t *Terminal) Ask(ctx context.Context, q face.Question) (face.Answer, error
 		t.say("\nThe question was withdrawn and nothing was allowed.\n")
 	}
 	return face.Answer{}, ctx.Err()
+}
+
+// takeTurn waits until nothing else is asked.
+func (t *Terminal) takeTurn(ctx context.Context) error {
+	t.mu.Lock()
+	t.asks++
+	if t.yield != nil {
+		t.yield()
+	}
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		t.asks--
+		t.mu.Unlock()
+	}()
+	select {
+	case t.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // converse shows d and takes lines until it is answered.

@@ -140,7 +140,7 @@ func consequence(q face.Question) string {
 		says = "you sign in to this server; which program may use it is asked apart from that."
 	}
 	if q.SignIn {
-		says += " Your browser opens for you to sign in."
+		says += " Then you sign in to the issuer with a browser."
 	}
 	return says
 }
