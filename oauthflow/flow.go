@@ -104,8 +104,8 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 	return reg, tokens, ended(ctx, err)
 }
 
-// Obtain gets tokens for a registration that is [Registration.Unattended], in one POST with the resource. There is no
-// refresh token in the answer: when the token runs out, Obtain again.
+// Obtain gets tokens for a registration that is [Registration.Unattended], in one POST with the resource, after one to
+// its enterprise's issuer where it has one. There is no refresh token in the answer: when the token runs out, Obtain again.
 //
 // Errors: *[Error], [ErrNoRegistration], [ErrUnavailable], [ErrTokenType].
 func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
@@ -115,6 +115,11 @@ func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
 	}
 	if err := req.ownRegistration(); err != nil {
 		return nil, err
+	}
+	if req.Registration.Enterprise != nil {
+		if req, err = f.vouched(ctx, req); err != nil {
+			return nil, err
+		}
 	}
 	return obtain(ctx, client, req)
 }

@@ -46,12 +46,7 @@ func newRig(t *testing.T, opts ...oauthtest.IssuerOption) *rig {
 	w := oauthtest.NewWorld(t)
 	r := &rig{t: t, world: w, issuer: w.AddIssuer(issuerID, opts...)}
 	r.cfg = Config{
-		HTTP: func(_ context.Context, server string) (*http.Client, error) {
-			if server != serverURL {
-				t.Errorf("a client for %s was asked for", server)
-			}
-			return &http.Client{Transport: w.RoundTripper()}, nil
-		},
+		HTTP:       worldOnly(r, serverURL),
 		Open:       w.OpenBrowser,
 		OnPage:     func(_ Request, page Page) { r.urls = append(r.urls, page.URL) },
 		ClientName: "Valet Key", ClientURI: "https://valetkey.example.com", SoftwareVersion: "1.2.3",
@@ -69,6 +64,16 @@ func newRig(t *testing.T, opts ...oauthtest.IssuerOption) *rig {
 		},
 	}
 	return r
+}
+
+// worldOnly gives clients for the given servers, and fails the test for any other.
+func worldOnly(r *rig, servers ...string) func(context.Context, string) (*http.Client, error) {
+	return func(_ context.Context, server string) (*http.Client, error) {
+		if !slices.Contains(servers, server) {
+			r.t.Errorf("a client for %s was asked for", server)
+		}
+		return &http.Client{Transport: r.world.RoundTripper()}, nil
+	}
 }
 
 func (r *rig) flow() *Flow { return New(r.cfg) }

@@ -36,6 +36,9 @@ type Registration struct {
 	KeyID     string      // of Key at the issuer; "" means that the issuer needs none
 	Assertion secret.Text // the platform's word for who this is, for GrantJWTBearer; not ours to sign or to read
 
+	// Enterprise gives an assertion for GrantJWTBearer; nil: there is none that does.
+	Enterprise *Enterprise
+
 	// Of a dynamic registration (RFC 7592), kept for removal.
 	ManagementURI   string
 	ManagementToken secret.Text
@@ -51,6 +54,7 @@ type Request struct {
 	Scopes        []string          // asked for; none leaves the parameter out
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
 	Registration  Registration      // zero: SignIn makes one in the order of the specification
+	Enterprise    *discovery.Issuer // that of Registration.Enterprise; nil: there is none
 	SelectAccount bool              // ask the issuer to let the person pick another account
 	ACRValues     string            // how the person must sign in (RFC 9470 §4); "" leaves the parameter out
 	MaxAge        string            // seconds: how recently; "" leaves the parameter out
@@ -83,7 +87,7 @@ var (
 // Error is the issuer's own refusal: an RFC 6749 error code with the issuer's words, bounded and stripped of control
 // and bidirectional characters.
 type Error struct {
-	Step        string // "registration", "pushed request", "device authorization", "sign-in", "token", "refresh", "revocation"
+	Step        string // "registration", "pushed request", "device authorization", "sign-in", "token", "refresh", "revocation", StepEnterprise
 	Issuer      string
 	Code        string // "invalid_grant", "access_denied", …; "" when the answer carried none
 	Description string

@@ -227,11 +227,19 @@ func (r *reply) readTokens(req Request, step string) (*Tokens, error) {
 	if life := seconds(answer.ExpiresIn); life > 0 {
 		t.Expiry = received.Add(life)
 	}
-	var scope string
-	if json.Unmarshal(answer.Scope, &scope) == nil && strings.TrimSpace(scope) != "" {
-		t.Scopes = scopeList(scope)
+	if given := answer.scopes(); given != nil {
+		t.Scopes = given
 	}
 	return t, nil
+}
+
+// scopes are those that the issuer named; nil when it named none.
+func (a tokenAnswer) scopes() []string {
+	var scope string
+	if json.Unmarshal(a.Scope, &scope) != nil || strings.TrimSpace(scope) == "" {
+		return nil
+	}
+	return scopeList(scope)
 }
 
 // tokenText reports whether s can stand in an Authorization header (RFC 6750 §2.1, taken widely).

@@ -26,7 +26,7 @@ import (
 // Grant types by which a client gets tokens with nobody at a browser, for Registration.GrantType.
 const (
 	GrantClientCredentials = "client_credentials"                          // RFC 6749 §4.4; MCP's extension of that name
-	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1: workload identity
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1: workload identity, enterprises
 )
 
 const (

@@ -110,7 +110,7 @@ func (r *reply) echo() *strings.Replacer {
 		if body, err := r.sent.GetBody(); err == nil {
 			content, _ := io.ReadAll(body) // our own, from memory
 			form, _ := url.ParseQuery(string(content))
-			for _, name := range []string{"code", "code_verifier", "device_code", "refresh_token", "token", "client_secret", "assertion", "client_assertion", "state"} {
+			for _, name := range []string{"code", "code_verifier", "device_code", "refresh_token", "token", "client_secret", "assertion", "client_assertion", "state", "subject_token"} {
 				secrets = append(secrets, form[name]...)
 			}
 		}
