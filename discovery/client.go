@@ -85,6 +85,7 @@ func (r Resource) clone() *Resource {
 
 func (i Issuer) clone() *Issuer {
 	i.Scopes, i.AuthMethods, i.GrantTypes = slices.Clone(i.Scopes), slices.Clone(i.AuthMethods), slices.Clone(i.GrantTypes)
+	i.GrantProfiles = slices.Clone(i.GrantProfiles)
 	i.AssertionAlgorithms, i.DPoPAlgorithms = slices.Clone(i.AssertionAlgorithms), slices.Clone(i.DPoPAlgorithms)
 	return &i
 }

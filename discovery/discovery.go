@@ -37,6 +37,7 @@ type Issuer struct {
 	AuthMethods             []string // token_endpoint_auth_methods_supported; nil when absent (RFC 8414: client_secret_basic)
 	AssertionAlgorithms     []string // token_endpoint_auth_signing_alg_values_supported; nil when absent
 	GrantTypes              []string // grant_types_supported; nil when absent
+	GrantProfiles           []string // authorization_grant_profiles_supported; nil when absent
 	ClientMetadataDocuments bool     // client_id_metadata_document_supported
 	IssParameter            bool     // authorization_response_iss_parameter_supported
 	PushRequired            bool     // require_pushed_authorization_requests

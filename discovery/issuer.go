@@ -111,6 +111,7 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		AssertionAlgorithms:     d.list("token_endpoint_auth_signing_alg_values_supported"),
 		DPoPAlgorithms:          d.list("dpop_signing_alg_values_supported"),
 		GrantTypes:              d.list("grant_types_supported"),
+		GrantProfiles:           d.list("authorization_grant_profiles_supported"),
 		ClientMetadataDocuments: d.flag("client_id_metadata_document_supported"),
 		IssParameter:            d.flag("authorization_response_iss_parameter_supported"),
 		PushRequired:            d.flag("require_pushed_authorization_requests"),
@@ -136,4 +137,11 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		return nil, &detail{ErrNoPKCE, errors.New("the document does not list S256 under code_challenge_methods_supported")}
 	}
 	return i, nil
+}
+
+// TakesAssertions reports whether i says that it takes an enterprise's word for its people (MCP's Enterprise-Managed
+// Authorization §6). Issuers from before that was a member of its own list the grant type alone.
+func (i *Issuer) TakesAssertions() bool {
+	return slices.Contains(i.GrantProfiles, "urn:ietf:params:oauth:grant-profile:id-jag") ||
+		slices.Contains(i.GrantTypes, "urn:ietf:params:oauth:grant-type:jwt-bearer")
 }

@@ -299,3 +299,20 @@ func FuzzMetadata(f *testing.F) {
 		}
 	})
 }
+
+// Both signs that an issuer takes an enterprise's word count.
+func TestTakesAssertions(t *testing.T) {
+	const id = "https://auth.example.com"
+	for more, want := range map[string]bool{
+		`"grant_types_supported":["authorization_code"]`:                                          false,
+		`"grant_types_supported":["urn:ietf:params:oauth:grant-type:jwt-bearer"]`:                 true,
+		`"authorization_grant_profiles_supported":["urn:ietf:params:oauth:grant-profile:id-jag"]`: true,
+		`"authorization_grant_profiles_supported":["urn:example:other"]`:                          false,
+	} {
+		_, c := newWeb(map[string]answer{"GET " + id + "/.well-known/oauth-authorization-server": doc(asm(id, more))})
+		i, err := c.Issuer(background, mcp, id)
+		if err != nil || i.TakesAssertions() != want {
+			t.Errorf("%s: %v, %v", more, i, err)
+		}
+	}
+}
