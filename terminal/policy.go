@@ -45,7 +45,9 @@ const (
 //
 // A client may get its tokens by itself, with nobody at a browser: "grant_type" is "client_credentials" with a
 // "client_secret_file" or a "private_key_file" (PEM, and "key_id" where the issuer wants one), or
-// "urn:ietf:params:oauth:grant-type:jwt-bearer" with an "assertion_file", read anew whenever it has changed.
+// "urn:ietf:params:oauth:grant-type:jwt-bearer" with an "assertion_file", read anew whenever it has changed. Or the issuer
+// of an enterprise speaks for it: "enterprise" is {"issuer": "https://…", "client_id": "…", "id_token_file": "…"}, with the
+// client's secret or key there, and its "token_endpoint" where its metadata does not say.
 //
 // A host is a consent key as Valet Key shows it. Written without its content hash ("exe:/home/me/bin/x"), it holds for
 // whatever stands there: the person named the place and answers for it. With the hash ("exe:/home/me/bin/x#…") it holds
@@ -77,6 +79,11 @@ type PolicyClient struct {
 	Key       secret.Text // private key in PEM, to authenticate with
 	KeyID     string
 	Assertion secret.Text // as its file holds it now
+
+	// Enterprise is the client at the issuer of the person's enterprise, which gives the assertion; nil: there is none.
+	Enterprise    *PolicyClient
+	TokenEndpoint string      // of an enterprise; "" means that its metadata says
+	IDToken       secret.Text // for an enterprise, as its file holds it now
 }
 
 // rules is a policy file that was read and found good.
@@ -94,16 +101,22 @@ type consentRule struct {
 
 type clientRule struct {
 	PolicyClient
-	secretFile, keyFile, assertionFile string
+	secretFile, keyFile, assertionFile, idTokenFile string
+	enterprise                                      *clientRule // PolicyClient.Enterprise is its PolicyClient
 }
 
 // kept are the files of c, and where what they hold goes.
 func (c *clientRule) kept() []keptFile {
-	return []keptFile{
+	files := []keptFile{
 		{"client_secret_file", &c.secretFile, &c.Secret, readSecret},
 		{"private_key_file", &c.keyFile, &c.Key, readKey},
 		{"assertion_file", &c.assertionFile, &c.Assertion, readAssertion},
+		{"id_token_file", &c.idTokenFile, &c.IDToken, readAssertion},
 	}
+	if c.enterprise != nil {
+		files = append(files, c.enterprise.kept()...)
+	}
+	return files
 }
 
 // keptFile is a file that a client rule names.
@@ -216,7 +229,7 @@ func readAssertion(path string) (secret.Text, os.FileInfo, error) {
 	}
 	s := strings.TrimRight(string(content), "\r\n")
 	if s == "" || !clientText(s) {
-		return secret.Text{}, nil, errors.New("it must hold the assertion alone, on one line of printable ASCII")
+		return secret.Text{}, nil, errors.New("it must hold the token alone, on one line of printable ASCII")
 	}
 	return secret.New(s), info, nil
 }

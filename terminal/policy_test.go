@@ -42,7 +42,7 @@ func TestParsePolicy(t *testing.T) {
 		{"rubbish after it", `{}x`, "line 1, column 3: this is not JSON: invalid character 'x' after top-level value"},
 		{"unknown at the top", `{"consent":[]}`, `line 1, column 10: unknown field "consent" in the policy; known are clients, consents`},
 		{"unknown in a consent", "{\"consents\":[\n{\"host\":\"*\",\"resources\":\"*\"}]}", `line 2, column 23: unknown field "resources" in a consent; known are host, quirks, resource, scopes, without_metadata`},
-		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are assertion_file, client_id, client_secret_file, grant_type, issuer, key_id, private_key_file`},
+		{"unknown in a client", `{"clients":[{"client_secret":"x"}]}`, `unknown field "client_secret" in a client; known are assertion_file, client_id, client_secret_file, enterprise, grant_type, issuer, key_id, private_key_file`},
 		{"other capitals", `{"Consents":[]}`, `unknown field "Consents"`},
 		{"a flag that is no flag", `{"consents":[{"host":"*","resource":"*","scopes":[],"without_metadata":"yes"}]}`, "without_metadata must be true or false"},
 		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
@@ -73,6 +73,15 @@ func TestParsePolicy(t *testing.T) {
 		{"a key ID alone", client(`"key_id":"1"`), "key_id is of no use"},
 		{"an assertion alone", client(`"assertion_file":"a"`), "assertion_file goes with grant_type"},
 		{"no assertion", client(`"grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer"`), "assertion_file goes with grant_type"},
+		{"an enterprise", client(`"enterprise":{"issuer":"https://idp","client_id":"e","client_secret_file":"s","token_endpoint":"https://idp/token","id_token_file":"t"}`), ""},
+		{"an enterprise with a key", client(`"enterprise":{"issuer":"https://idp","client_id":"e","private_key_file":"k","key_id":"1","id_token_file":"t"}`), ""},
+		{"an enterprise without an ID token", client(`"enterprise":{"issuer":"https://idp","client_id":"e"}`), `an enterprise lacks the field "id_token_file"`},
+		{"an enterprise without a client", client(`"enterprise":{"issuer":"https://idp","id_token_file":"t"}`), `an enterprise lacks the field "client_id"`},
+		{"an enterprise of an enterprise", client(`"enterprise":{"enterprise":{}}`), `unknown field "enterprise" in an enterprise`},
+		{"an enterprise that is none", client(`"enterprise":"https://idp"`), "an enterprise must be an object"},
+		{"an enterprise with two ways", client(`"enterprise":{"issuer":"https://idp","client_id":"e","client_secret_file":"s","private_key_file":"k","id_token_file":"t"}`), "it authenticates one way"},
+		{"an enterprise and an assertion", client(`"assertion_file":"a","enterprise":{"issuer":"https://idp","client_id":"e","id_token_file":"t"}`), "leave grant_type and assertion_file out"},
+		{"an enterprise and a grant type", client(`"grant_type":"client_credentials","client_secret_file":"s","enterprise":{"issuer":"https://idp","client_id":"e","id_token_file":"t"}`), "leave grant_type and assertion_file out"},
 		{"issuer star", `{"clients":[{"issuer":"*","client_id":"a"}]}`, "issuer must be an https URL"},
 		{"no client ID", `{"clients":[{"issuer":"https://a"}]}`, `a client lacks the field "client_id"`},
 		{"two clients", `{"clients":[{"issuer":"https://a","client_id":"a"},{"issuer":"https://a","client_id":"b"}]}`, "issuer https://a has two clients"},
@@ -389,5 +398,40 @@ func TestPolicyReadsKeysAndAssertions(t *testing.T) {
 		if _, ok := p.Client("https://b.example"); !ok {
 			t.Errorf("%s: mended, and the policy does not hold", name)
 		}
+	}
+}
+
+func TestPolicyReadsWhatAnEnterpriseNeeds(t *testing.T) {
+	dir := policyDir(t)
+	path := filepath.Join(dir, "policy.json")
+	write(t, path, `{"clients":[{"issuer":"https://a.example","client_id":"here","client_secret_file":"here","enterprise":
+		{"issuer":"https://idp.example","client_id":"there","client_secret_file":"there","token_endpoint":"https://idp.example/t","id_token_file":"id"}}]}`)
+	write(t, filepath.Join(dir, "here"), "secret-here\n")
+	write(t, filepath.Join(dir, "there"), "secret-there\n")
+	write(t, filepath.Join(dir, "id"), "one.two.three\n")
+	p, err := LoadPolicy(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ok := p.Client("https://a.example")
+	if !ok || c.GrantType != grantJWTBearer || c.Secret.Reveal() != "secret-here" || c.Enterprise == nil {
+		t.Fatalf("client %+v, %v", c, ok)
+	}
+	e := c.Enterprise
+	if e.Issuer != "https://idp.example" || e.ClientID != "there" || e.Secret.Reveal() != "secret-there" || e.TokenEndpoint != "https://idp.example/t" || e.IDToken.Reveal() != "one.two.three" {
+		t.Errorf("enterprise %+v", e)
+	}
+	if _, ok := p.Client("https://idp.example"); ok {
+		t.Error("the client at the enterprise's issuer is one for servers of that issuer too")
+	}
+	write(t, filepath.Join(dir, "id"), "four.five.six\n")
+	if c, ok := p.Client("https://a.example"); !ok || c.Enterprise.IDToken.Reveal() != "four.five.six" {
+		t.Errorf("a changed ID token is not seen: %+v, %v", c, ok)
+	}
+	if err := os.Chmod(filepath.Join(dir, "there"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.Client("https://a.example"); ok {
+		t.Error("a secret for the enterprise that others can read is used")
 	}
 }

@@ -140,7 +140,9 @@ type reader struct {
 }
 
 // fields are the names an object may have.
-type fields map[string]struct {
+type fields map[string]field
+
+type field struct {
 	read     func() error
 	required bool
 }
@@ -310,23 +312,21 @@ func (in *reader) consent(r *rules) error {
 
 func (in *reader) client(r *rules) error {
 	var c clientRule
-	err := in.object("a client", fields{
-		"issuer":             {in.text("issuer", &c.Issuer, checkURL), true},
-		"client_id":          {in.text("client_id", &c.ClientID, checkClientID), true},
-		"client_secret_file": {in.text("client_secret_file", &c.secretFile, anyText), false},
-		"private_key_file":   {in.text("private_key_file", &c.keyFile, anyText), false},
-		"key_id":             {in.text("key_id", &c.KeyID, checkClientID), false},
-		"assertion_file":     {in.text("assertion_file", &c.assertionFile, anyText), false},
-		"grant_type":         {in.text("grant_type", &c.GrantType, checkGrantType), false},
-	})
-	if err != nil {
+	known := in.registration(&c)
+	known["assertion_file"] = field{in.text("assertion_file", &c.assertionFile, anyText), false}
+	known["grant_type"] = field{in.text("grant_type", &c.GrantType, checkGrantType), false}
+	known["enterprise"] = field{func() error { return in.enterprise(&c) }, false}
+	if err := in.object("a client", known); err != nil {
+		return err
+	}
+	if err := in.oneWay(&c); err != nil {
 		return err
 	}
 	switch {
-	case c.secretFile != "" && c.keyFile != "":
-		return in.fault("a client has both client_secret_file and private_key_file; it authenticates one way")
-	case c.KeyID != "" && c.keyFile == "":
-		return in.fault("key_id is of no use without private_key_file")
+	case c.Enterprise != nil && (c.GrantType != "" || c.assertionFile != ""):
+		return in.fault("a client with an enterprise has its assertions from there; leave grant_type and assertion_file out")
+	case c.Enterprise != nil:
+		c.GrantType = grantJWTBearer
 	case c.GrantType == grantClientCredentials && c.secretFile == "" && c.keyFile == "":
 		return in.fault("grant_type %s needs client_secret_file or private_key_file", c.GrantType)
 	case (c.GrantType == grantJWTBearer) != (c.assertionFile != ""):
@@ -337,6 +337,41 @@ func (in *reader) client(r *rules) error {
 	}
 	r.clients = append(r.clients, c)
 	return nil
+}
+
+// registration are the fields of every client, at the server's issuer or at an enterprise's.
+func (in *reader) registration(c *clientRule) fields {
+	return fields{
+		"issuer":             {in.text("issuer", &c.Issuer, checkURL), true},
+		"client_id":          {in.text("client_id", &c.ClientID, checkClientID), true},
+		"client_secret_file": {in.text("client_secret_file", &c.secretFile, anyText), false},
+		"private_key_file":   {in.text("private_key_file", &c.keyFile, anyText), false},
+		"key_id":             {in.text("key_id", &c.KeyID, checkClientID), false},
+	}
+}
+
+// oneWay looks whether c says how it authenticates, and no more.
+func (in *reader) oneWay(c *clientRule) error {
+	switch {
+	case c.secretFile != "" && c.keyFile != "":
+		return in.fault("a client has both client_secret_file and private_key_file; it authenticates one way")
+	case c.KeyID != "" && c.keyFile == "":
+		return in.fault("key_id is of no use without private_key_file")
+	}
+	return nil
+}
+
+// enterprise reads the client at the issuer of an enterprise, which speaks for c.
+func (in *reader) enterprise(c *clientRule) error {
+	e := &clientRule{}
+	known := in.registration(e)
+	known["token_endpoint"] = field{in.text("token_endpoint", &e.TokenEndpoint, checkURL), false}
+	known["id_token_file"] = field{in.text("id_token_file", &e.idTokenFile, anyText), true}
+	if err := in.object("an enterprise", known); err != nil {
+		return err
+	}
+	c.enterprise, c.Enterprise = e, &e.PolicyClient
+	return in.oneWay(e)
 }
 
 var hostKinds = []string{"exe:", "script:", "flatpak:", "snap:", "mac:", "win:"}
