@@ -89,10 +89,18 @@ func (f *faces) usePolicy(path string) error {
 	}
 	f.clients = func(issuer string) (oauthflow.Registration, bool) {
 		c, ok := p.Client(issuer)
-		return oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered,
-			GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion}, ok
+		return preRegistered(c), ok
 	}
 	return nil
+}
+
+func preRegistered(c terminal.PolicyClient) oauthflow.Registration {
+	r := oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered,
+		GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion}
+	if e := c.Enterprise; e != nil {
+		r.Enterprise = &oauthflow.Enterprise{Registration: preRegistered(*e), TokenEndpoint: e.TokenEndpoint, IDToken: e.IDToken}
+	}
+	return r
 }
 
 // wish does what the person said in a window or the tray.

@@ -88,6 +88,10 @@ func explainDiscovery(e *localapi.Error, err error, server string) bool {
 
 func explainIssuer(e *localapi.Error, err error, server string) bool {
 	var refused *oauthflow.Error
+	if errors.As(err, &refused) && refused.Step == oauthflow.StepEnterprise && !errors.Is(err, oauthflow.ErrUnavailable) {
+		e.Kind, e.Hint = localapi.ErrIssuer, enterpriseHint(refused)
+		return true
+	}
 	switch {
 	case errors.Is(err, oauthflow.ErrUnavailable):
 		e.Kind, e.Hint = localapi.ErrUnavailable, "nothing was lost; try again"

@@ -86,6 +86,7 @@ type registration struct {
 	SecretExpiry    time.Time `json:"secret_expiry,omitzero"`
 	Source          string    `json:"source"`
 	GrantType       string    `json:"grant_type,omitempty"`
+	Enterprise      string    `json:"enterprise,omitempty"` // the issuer that speaks for the person here
 	Key             kept      `json:"key,omitzero"`
 	KeyID           string    `json:"key_id,omitempty"`
 	ManagementURI   string    `json:"management_uri,omitempty"`
@@ -108,7 +109,8 @@ func (k kept) IsZero() bool { return k.Empty() }
 
 func keepRegistration(r oauthflow.Registration) registration {
 	return registration{
-		ClientID: r.ClientID, Secret: kept{r.Secret}, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
+		Enterprise: enterpriseOf(r),
+		ClientID:   r.ClientID, Secret: kept{r.Secret}, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
 		SecretExpiry: r.SecretExpiry, Source: r.Source,
 		GrantType: r.GrantType, Key: kept{r.Key}, KeyID: r.KeyID,
 		ManagementURI: r.ManagementURI, ManagementToken: kept{r.ManagementToken},

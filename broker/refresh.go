@@ -94,7 +94,7 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 	}
 	tokens, err := b.renew(ctx, rec, request)
 	var refused *oauthflow.Error
-	if errors.As(err, &refused) && refused.Code == "invalid_scope" && len(request.Scopes) > 0 {
+	if errors.As(err, &refused) && refused.Code == "invalid_scope" && refused.Step != oauthflow.StepEnterprise && len(request.Scopes) > 0 {
 		b.keep(ctx, g, func(r *record) { r.Wide = true }) // it narrows no tokens; the next look asks for all of them
 		return nil
 	}
@@ -144,11 +144,14 @@ func (b *Broker) renew(ctx context.Context, rec record, request oauthflow.Reques
 		return b.flow.Refresh(ctx, request, rec.Refresh.Text)
 	}
 	now, ok := b.preRegistered(rec.Issuer)
-	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID {
+	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID || enterpriseOf(now) != rec.Registration.Enterprise {
 		return nil, localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, hostOf(rec.Issuer)).
 			WithHint("set it again, or run vk forget %s and sign in another way", rec.Server)
 	}
 	request.Registration = now
+	if err := b.findEnterprise(ctx, &request); err != nil {
+		return nil, err
+	}
 	return b.flow.Obtain(ctx, request)
 }
 
@@ -177,8 +180,8 @@ func (g *grant) hold(tokens *oauthflow.Tokens, got scopes, refreshed bool) {
 // refreshFailed decides what a failed refresh means for the grant: only the issuer's own word costs the refresh token.
 func (b *Broker) refreshFailed(ctx context.Context, g *grant, rec record, err error) error {
 	var refused *oauthflow.Error
-	if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) {
-		b.noteDown(g, err)
+	if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) || refused.Step == oauthflow.StepEnterprise {
+		b.noteDown(g, err) // an enterprise's no is about now: the ID token or the policy there may be another tomorrow
 		return err
 	}
 	switch refused.Code {

@@ -136,6 +136,9 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 			return b.askClient(ctx, t, issuer)
 		},
 	}
+	if err := b.findEnterprise(ctx, &request); err != nil {
+		return err
+	}
 	before := ask
 	registration, tokens, quirks, err := b.browse(ctx, t, &request)
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {

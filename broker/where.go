@@ -246,6 +246,7 @@ func (b *Broker) notes(t *target) []string {
 	}
 	if r := b.registration(t.issuer.ID); r.Unattended() {
 		notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
+		notes = append(notes, enterpriseNotes(r, t.issuer)...)
 	}
 	if n := len(t.usable); n > 1 {
 		notes = append(notes, "This server works with "+itoa(n)+" issuers. Choose the one where you have an account.")

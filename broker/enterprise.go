@@ -1,0 +1,59 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/oauthflow"
+)
+
+// enterpriseOf is the issuer that speaks for the person to r's; "" for none.
+func enterpriseOf(r oauthflow.Registration) string {
+	if r.Enterprise == nil {
+		return ""
+	}
+	return r.Enterprise.Registration.Issuer
+}
+
+// findEnterprise finds out where the enterprise of request's registration is asked, if it has one. The person named it,
+// so it is reached as a server that they entered, and no server has a say in where it is.
+func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request) error {
+	id := enterpriseOf(request.Registration)
+	if id == "" {
+		return nil
+	}
+	if endpoint := request.Registration.Enterprise.TokenEndpoint; endpoint != "" {
+		request.Enterprise = &discovery.Issuer{ID: id, TokenEndpoint: endpoint}
+		return nil
+	}
+	var err error
+	if request.Enterprise, err = b.cfg.Discovery.Issuer(ctx, id, id); err != nil {
+		return fmt.Errorf("find the enterprise's issuer: %w", err)
+	}
+	return nil
+}
+
+// enterpriseNotes are what the person is told of r's enterprise, if it has one, before it speaks for them at issuer.
+func enterpriseNotes(r oauthflow.Registration, issuer *discovery.Issuer) (notes []string) {
+	id := enterpriseOf(r)
+	if id == "" {
+		return nil
+	}
+	notes = append(notes, "Your enterprise at "+id+" speaks for you, and decides what you may do here.")
+	if !issuer.TakesAssertions() {
+		notes = append(notes, "This issuer does not say that it takes an enterprise's word. It is tried, because you set it so.")
+	}
+	return notes
+}
+
+// enterpriseHint says what can be done about an enterprise's no. There is no page to fall back on (EMA §7.2).
+func enterpriseHint(refused *oauthflow.Error) string {
+	switch refused.Code {
+	case "invalid_grant", "insufficient_user_authentication":
+		return "your enterprise does not take the ID token, which may have run out: renew the file that id_token_file names"
+	case "invalid_client", "unauthorized_client":
+		return "your enterprise does not take this client: look at client_id and the secret under enterprise in the policy file"
+	}
+	return "your enterprise decided this, and nothing here can change it: ask its administrator"
+}
