@@ -41,6 +41,10 @@ type scenarioContext struct {
 	PrivateKey   string     `json:"private_key_pem"`
 	Assertion    string     `json:"valid_jwt"`
 	Issuer       string     `json:"issuer"`
+	Enterprise   string     `json:"idp_issuer"`
+	EnterpriseID string     `json:"idp_client_id"` // our client there
+	IDToken      string     `json:"idp_id_token"`
+	Endpoint     string     `json:"idp_token_endpoint"`
 	ToolCalls    []toolCall `json:"toolCalls"`
 }
 
@@ -201,12 +205,17 @@ type policyConsent struct {
 }
 
 type policyClient struct {
-	Issuer    string `json:"issuer"`
-	ClientID  string `json:"client_id"`
-	GrantType string `json:"grant_type,omitempty"`
-	Secret    string `json:"client_secret_file,omitempty"`
-	Key       string `json:"private_key_file,omitempty"`
-	Assertion string `json:"assertion_file,omitempty"`
+	Issuer     string        `json:"issuer"`
+	ClientID   string        `json:"client_id"`
+	GrantType  string        `json:"grant_type,omitempty"`
+	Secret     string        `json:"client_secret_file,omitempty"`
+	Key        string        `json:"private_key_file,omitempty"`
+	Assertion  string        `json:"assertion_file,omitempty"`
+	Enterprise *policyClient `json:"enterprise,omitempty"`
+
+	// of an enterprise
+	IDToken  string `json:"id_token_file,omitempty"`
+	Endpoint string `json:"token_endpoint,omitempty"`
 }
 
 // grantTypes are how the client gets its tokens where nobody sits at a browser.
@@ -227,10 +236,17 @@ func (v *valet) writePolicy(ctx context.Context, a assignment) (string, error) {
 				return "", err
 			}
 		}
+		e := &policyClient{Issuer: given.Enterprise, ClientID: given.EnterpriseID, Endpoint: given.Endpoint}
+		if e.Issuer != "" {
+			c.Enterprise = e
+		}
 		for _, f := range []struct {
 			name, content string
 			path          *string
-		}{{"client-secret", given.ClientSecret, &c.Secret}, {"key.pem", given.PrivateKey, &c.Key}, {"assertion", given.Assertion, &c.Assertion}} {
+		}{
+			{"client-secret", given.ClientSecret, &c.Secret}, {"key.pem", given.PrivateKey, &c.Key},
+			{"assertion", given.Assertion, &c.Assertion}, {"id-token", given.IDToken, &e.IDToken},
+		} {
 			if f.content == "" {
 				continue
 			}
