@@ -33,7 +33,7 @@ type Enterprise struct {
 }
 
 // vouched is req with what the enterprise's issuer says of the person, as the assertion to show at req.Issuer. It is
-// asked for anew each time: an issuer takes each one once (EMA §5.1). When the enterprise gives fewer scopes than were
+// asked for anew each time: an issuer takes each one once (EMA §7.4.2). When the enterprise gives fewer scopes than were
 // asked for, only those are asked for at req.Issuer.
 func (f *Flow) vouched(ctx context.Context, req Request) (Request, error) {
 	e := req.Registration.Enterprise

@@ -78,7 +78,7 @@ func TestEnterprise(t *testing.T) {
 	}
 }
 
-// Each token takes a new assertion: issuers take one once (EMA §5.1).
+// Each token takes a new assertion: issuers take one once (EMA §7.4.2).
 func TestEnterpriseIsAskedEachTime(t *testing.T) {
 	r, idp := newEnterprise(t)
 	for range 2 {
