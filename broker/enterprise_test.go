@@ -91,6 +91,9 @@ func TestAnEnterpriseSpeaksForThePerson(t *testing.T) {
 		if first.AccessToken.Reveal() != "token-1" || c.browsers != 0 || c.issuer.Count(demo.RegisterPath) != 0 {
 			t.Errorf("%q after %d pages", first.AccessToken.Reveal(), c.browsers)
 		}
+		if scope := c.idp.Requests(demo.TokenPath)[0].Get("scope"); scope != "files:read files:write" {
+			t.Errorf("asked the enterprise for %q", scope)
+		}
 		q := c.questions()
 		if len(q) != 1 || q[0].Kind != face.KindConsent || q[0].SignIn || !strings.Contains(strings.Join(q[0].Notes, " "), "Your enterprise at "+enterpriseID) {
 			t.Errorf("asked %+v", q)
@@ -132,6 +135,7 @@ func TestAnEnterprisesNoIsFinal(t *testing.T) {
 		"invalid_grant":                    "renew the file",
 		"insufficient_user_authentication": "renew the file",
 		"invalid_client":                   "does not take this client",
+		"invalid_target":                   "your enterprise decided this",
 	} {
 		for _, when := range []string{"at first", "later"} {
 			t.Run(code+" "+when, func(t *testing.T) {
@@ -172,6 +176,24 @@ func TestAnEnterpriseThatIsAway(t *testing.T) {
 			t.Errorf("after that: %v", err)
 		}
 		c.idp.Fault(demo.TokenPath, c.vouch)
+		c.mustToken(host("claude"), "files:read")
+	})
+}
+
+// The issuer of the server may say no as well: that is final too, and the enterprise is not asked for another assertion.
+func TestAnIssuersNoToAnAssertionIsFinal(t *testing.T) {
+	inCompany(t, func(t *testing.T, c *company) {
+		c.mustToken(host("claude"), "files:read")
+		c.person = forbidden(t)
+		time.Sleep(2 * time.Minute)
+		c.issuer.Fault(demo.TokenPath, oauthtest.OAuthError(400, "invalid_grant", "x"))
+		if _, err := c.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrIssuer) {
+			t.Errorf("got %v", err)
+		}
+		if there, here := c.asked(); there != 2 || here != 2 || c.browsers != 0 {
+			t.Errorf("asked %d times there, %d times here, %d pages", there, here, c.browsers)
+		}
+		c.issuer.Fault(demo.TokenPath, c.grant)
 		c.mustToken(host("claude"), "files:read")
 	})
 }

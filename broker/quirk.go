@@ -65,10 +65,10 @@ func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Reque
 	return registration, tokens, append(quirks, quirk), err
 }
 
-// refusedResource reports whether the issuer turned the resource down, and nothing else.
+// refusedResource reports whether the issuer turned the resource down, and nothing else. An enterprise decides about it.
 func refusedResource(err error) bool {
 	var refused *oauthflow.Error
-	return errors.As(err, &refused) && refused.Code == "invalid_target"
+	return errors.As(err, &refused) && refused.Code == "invalid_target" && refused.Step != oauthflow.StepEnterprise
 }
 
 // issuer is what id, an issuer that server names, says of itself. Where it calls itself by a name with one slash at the

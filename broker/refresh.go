@@ -180,8 +180,17 @@ func (g *grant) hold(tokens *oauthflow.Tokens, got scopes, refreshed bool) {
 // refreshFailed decides what a failed refresh means for the grant: only the issuer's own word costs the refresh token.
 func (b *Broker) refreshFailed(ctx context.Context, g *grant, rec record, err error) error {
 	var refused *oauthflow.Error
-	if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) || refused.Step == oauthflow.StepEnterprise {
-		b.noteDown(g, err) // an enterprise's no is about now: the ID token or the policy there may be another tomorrow
+	if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) {
+		b.noteDown(g, err)
+		return err
+	}
+	if rec.unattended() { // nobody can sign in anew, and nothing is asked for twice; tomorrow the answer may be another
+		b.noteDown(g, err)
+		if refused.Step != oauthflow.StepEnterprise {
+			b.mu.Lock()
+			clear(g.held) // the issuer's no is about our client there
+			b.mu.Unlock()
+		}
 		return err
 	}
 	switch refused.Code {

@@ -128,9 +128,10 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if err != nil {
 		return err
 	}
+	client := b.registration(t.issuer.ID)
 	request := oauthflow.Request{
 		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer, Key: key,
-		Scopes: askIssuer(ask, t.issuer), Registration: b.registration(t.issuer.ID), SelectAccount: another,
+		Scopes: askIssuer(ask, t.issuer, client), Registration: client, SelectAccount: another,
 		ACRValues: t.acrValues, MaxAge: t.maxAge,
 		AskClient: func(ctx context.Context, issuer string) (oauthflow.Registration, error) {
 			return b.askClient(ctx, t, issuer)
@@ -144,7 +145,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
 		// TOK-15: a scope that the issuer has given up must not stand in the way for ever.
 		ask, before = t.fewer, nil
-		request.Scopes, request.Registration = askIssuer(ask, t.issuer), registration
+		request.Scopes, request.Registration = askIssuer(ask, t.issuer, client), registration
 		registration, tokens, err = b.flow.SignIn(ctx, request)
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
@@ -246,8 +247,11 @@ func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) 
 }
 
 // askIssuer adds offline_access where the issuer knows it: without it there may be no refresh token. Alone it would
-// replace the issuer's default scopes, so it is never sent alone.
-func askIssuer(ask scopes, issuer *discovery.Issuer) []string {
+// replace the issuer's default scopes, so it is never sent alone; and clients that get tokens by themselves need none.
+func askIssuer(ask scopes, issuer *discovery.Issuer, client oauthflow.Registration) []string {
+	if client.Unattended() {
+		return ask
+	}
 	if len(ask) > 0 && slices.Contains(issuer.Scopes, offlineAccess) {
 		return append(slices.Clone(ask), offlineAccess)
 	}
