@@ -91,6 +91,7 @@ var revealers = map[string]string{
 	"localapi/wire.go":            "the host that asked",
 	"tokencheck/tokencheck.go":    "nobody: what it says of a token does not hold it",
 	"oauthflow/enterprise.go":     "the enterprise's issuer",
+	"oauthflow/identity.go":       "nobody: what it reads of an ID token leaves as a verdict",
 	"oauthflow/tokens.go":         "the issuer",
 	"oauthflow/unattended.go":     "the issuer",
 	"dpop/dpop.go":                "the keychain, and whoever checks the proof",

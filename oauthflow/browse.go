@@ -133,7 +133,7 @@ func authorizationParams(req Request, reg Registration, p *pending, verifier str
 	if prompt != nil {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", strings.Join(prompt, " ")))
 	}
-	for name, value := range map[string]string{"acr_values": req.ACRValues, "max_age": req.MaxAge} {
+	for name, value := range map[string]string{"acr_values": req.ACRValues, "max_age": req.MaxAge, "nonce": req.nonce} {
 		if value != "" {
 			opts = append(opts, oauth2.SetAuthURLParam(name, value))
 		}

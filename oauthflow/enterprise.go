@@ -29,7 +29,7 @@ const (
 type Enterprise struct {
 	Registration  Registration // our client there, which is another than at the issuer it speaks to
 	TokenEndpoint string       // as the person said; "" means that its metadata says
-	IDToken       secret.Text  // says who the person is; not ours to read
+	IDToken       secret.Text  // says who the person is
 }
 
 // vouched is req with what the enterprise's issuer says of the person, as the assertion to show at req.Issuer. It is

@@ -58,6 +58,7 @@ type Request struct {
 	SelectAccount bool              // ask the issuer to let the person pick another account
 	ACRValues     string            // how the person must sign in (RFC 9470 §4); "" leaves the parameter out
 	MaxAge        string            // seconds: how recently; "" leaves the parameter out
+	nonce         string            // ties the ID token to this sign-in (OpenID Connect Core §3.1.2.1); "" leaves it out
 
 	// AskClient asks the person for a client ID when there is no other way; nil means there is nobody to ask.
 	AskClient func(ctx context.Context, issuer string) (Registration, error)
@@ -70,6 +71,8 @@ type Tokens struct {
 	Type    string      // "Bearer", or "DPoP" when asked for with a key
 	Expiry  time.Time   // zero: the issuer did not say
 	Scopes  []string    // granted; as asked for when the issuer did not say (RFC 6749 §5.1)
+
+	idToken secret.Text // of an OpenID Connect issuer; for Identify
 }
 
 // Errors to be told apart with errors.Is.

@@ -27,6 +27,7 @@ type tokenAnswer struct {
 	Type      string          `json:"token_type"`
 	ExpiresIn json.RawMessage `json:"expires_in"`
 	Scope     json.RawMessage `json:"scope"`
+	IDToken   secret.Text     `json:"id_token"`
 	Error     string          `json:"error"`
 }
 
@@ -223,7 +224,7 @@ func (r *reply) readTokens(req Request, step string) (*Tokens, error) {
 	if !strings.EqualFold(answer.Type, kind) {
 		return nil, fmt.Errorf("%s at %s: %w: %q", step, issuer.ID, ErrTokenType, untrusted.Text(answer.Type, maxErrorCode))
 	}
-	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, Type: kind, Scopes: req.Scopes}
+	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, Type: kind, Scopes: req.Scopes, idToken: answer.IDToken}
 	if life := seconds(answer.ExpiresIn); life > 0 {
 		t.Expiry = received.Add(life)
 	}

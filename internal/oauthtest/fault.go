@@ -1,6 +1,8 @@
 package oauthtest
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -69,6 +71,31 @@ func Lost() FaultFunc {
 // Dropped breaks the connection before the request is handled.
 func Dropped() FaultFunc {
 	return func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }
+}
+
+// Member answers as ever, and adds one member to a JSON object that is no refusal.
+func Member(name string, value func(r *http.Request) any) FaultFunc {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		var answer map[string]any
+		if rec.Code == http.StatusOK && json.Unmarshal(rec.Body.Bytes(), &answer) == nil {
+			answer[name] = value(r)
+			rec.Body.Reset()
+			json.NewEncoder(rec.Body).Encode(answer)
+		}
+		copyAnswer(w, rec)
+	}
+}
+
+// IDToken is what an OpenID Connect issuer says of ada to client, good for an hour; edit may change it. It is not signed.
+func IDToken(issuer, client string, edit func(claims map[string]any)) string {
+	claims := map[string]any{"iss": issuer, "sub": "ada", "aud": client, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+	if edit != nil {
+		edit(claims)
+	}
+	body, _ := json.Marshal(claims)
+	return "e30." + base64.RawURLEncoding.EncodeToString(body) + ".c2ln"
 }
 
 // Times applies f to the next n requests; later ones are handled as ever.
