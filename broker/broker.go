@@ -89,6 +89,9 @@ type Broker struct {
 	underWay  map[*underWay]struct{}
 	asking    asking
 	lastID    int
+
+	identities map[string]chan struct{} // by name: holds one token, as a grant's turn
+	unsaved    map[string]identity      // by name: what the keychain did not take
 }
 
 // grant is one record and what is alive of it.
@@ -152,6 +155,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		loading: make(chan struct{}, 1), keychain: keychainOK, signIns: map[signInKey]*signIn{},
 		made: map[string]oauthflow.Registration{}, doubtful: map[string]bool{},
 		forwarded: map[string]string{}, handed: map[string]handed{}, underWay: map[*underWay]struct{}{},
+		identities: map[string]chan struct{}{}, unsaved: map[string]identity{},
 	}
 	b.asking.init()
 	b.flow = cfg.Flow(b.showPage)

@@ -8,18 +8,24 @@ import (
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
-// enterpriseOf is the issuer that speaks for the person to r's; "" for none.
-func enterpriseOf(r oauthflow.Registration) string {
+// enterpriseKey names our client at the issuer of an enterprise.
+type enterpriseKey struct {
+	Issuer   string `json:"issuer"`
+	ClientID string `json:"client_id"`
+}
+
+// enterpriseOf is the enterprise that speaks for the person to r's issuer; zero for none.
+func enterpriseOf(r oauthflow.Registration) enterpriseKey {
 	if r.Enterprise == nil {
-		return ""
+		return enterpriseKey{}
 	}
-	return r.Enterprise.Registration.Issuer
+	return enterpriseKey{r.Enterprise.Registration.Issuer, r.Enterprise.Registration.ClientID}
 }
 
 // findEnterprise finds out where the enterprise of request's registration is asked, if it has one. The person named it,
 // so it is reached as a server that they entered, and no server has a say in where it is.
 func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request) error {
-	id := enterpriseOf(request.Registration)
+	id := enterpriseOf(request.Registration).Issuer
 	if id == "" {
 		return nil
 	}
@@ -36,7 +42,7 @@ func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request)
 
 // enterpriseNotes are what the person is told of r's enterprise, if it has one, before it speaks for them at issuer.
 func enterpriseNotes(r oauthflow.Registration, issuer *discovery.Issuer) (notes []string) {
-	id := enterpriseOf(r)
+	id := enterpriseOf(r).Issuer
 	if id == "" {
 		return nil
 	}
@@ -51,7 +57,7 @@ func enterpriseNotes(r oauthflow.Registration, issuer *discovery.Issuer) (notes 
 func enterpriseHint(refused *oauthflow.Error) string {
 	switch refused.Code {
 	case "invalid_grant", "insufficient_user_authentication":
-		return "your enterprise does not take the ID token, which may have run out: renew the file that id_token_file names"
+		return "your enterprise does not take the ID token, which may have run out: try again to sign in there, or renew the file that id_token_file names"
 	case "invalid_client", "unauthorized_client":
 		return "your enterprise does not take this client: look at client_id and the secret under enterprise in the policy file"
 	}

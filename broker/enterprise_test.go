@@ -29,9 +29,9 @@ type company struct {
 	used   map[string]bool
 }
 
-func newCompany(t *testing.T) *company {
+func newCompany(t *testing.T, idp ...oauthtest.IssuerOption) *company {
 	c := &company{house: newHouse(t), good: "canary-id-1", used: map[string]bool{}}
-	c.idp = c.world.AddIssuer(enterpriseID)
+	c.idp = c.world.AddIssuer(enterpriseID, idp...)
 	c.client = oauthflow.Registration{
 		Issuer: issuerID, ClientID: "here", Secret: secret.New("hidden-words"), GrantType: oauthflow.GrantJWTBearer, Source: oauthflow.SourcePreRegistered,
 		Enterprise: &oauthflow.Enterprise{Registration: oauthflow.Registration{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}, IDToken: secret.New(c.good)},
@@ -48,7 +48,7 @@ func newCompany(t *testing.T) *company {
 func (c *company) vouch(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 	id, _, _ := r.BasicAuth()
 	switch {
-	case id != "there" || r.PostFormValue("audience") != issuerID || r.PostFormValue("resource") != serverURL:
+	case id != "there" || r.PostFormValue("audience") != issuerID || !strings.HasSuffix(r.PostFormValue("resource"), "/mcp"):
 		oauthtest.OAuthError(400, "invalid_request", "x")(w, r, nil)
 	case r.PostFormValue("subject_token") != c.good:
 		oauthtest.OAuthError(400, "invalid_grant", "the ID token ran out")(w, r, nil)

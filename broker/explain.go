@@ -93,6 +93,10 @@ func explainIssuer(e *localapi.Error, err error, server string) bool {
 		return true
 	}
 	switch {
+	case errors.Is(err, errIdentity):
+		e.Kind, e.Hint = localapi.ErrSignInRequired, "run vk signin "+server
+	case errors.Is(err, oauthflow.ErrIdentity):
+		e.Kind, e.Hint = localapi.ErrIssuer, "try again; if it happens again, ask your enterprise's administrator"
 	case errors.Is(err, oauthflow.ErrUnavailable):
 		e.Kind, e.Hint = localapi.ErrUnavailable, "nothing was lost; try again"
 		if errors.As(err, &refused) {

@@ -131,6 +131,7 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 		return err
 	}
 	b.drop(g)
+	atEnterprise := b.forgetIdentity(ctx, rec)
 	err = b.revoke(ctx, rec, access)
 	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + hostOf(rec.Issuer)}
 	switch {
@@ -138,6 +139,9 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 		e.Rule = "deleted here; there was no sign-in to revoke"
 	case err != nil:
 		err = &revokeError{rec.Issuer, err}
+		e.Rule = "deleted here; " + err.Error()
+	case atEnterprise != nil:
+		err = &revokeError{rec.Registration.Enterprise.Issuer, atEnterprise}
 		e.Rule = "deleted here; " + err.Error()
 	}
 	b.activity.add(e)

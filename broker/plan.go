@@ -135,7 +135,7 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 		if err != nil {
 			return err
 		}
-		if !w.maySignIn && !b.registration(t.issuer.ID).Unattended() {
+		if !w.maySignIn && b.opensPage(t) {
 			q, err := b.questionNow(ctx, w, face.KindSignIn, rec, true)
 			if err != nil {
 				return err

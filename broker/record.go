@@ -86,11 +86,12 @@ type registration struct {
 	SecretExpiry    time.Time `json:"secret_expiry,omitzero"`
 	Source          string    `json:"source"`
 	GrantType       string    `json:"grant_type,omitempty"`
-	Enterprise      string    `json:"enterprise,omitempty"` // the issuer that speaks for the person here
 	Key             kept      `json:"key,omitzero"`
 	KeyID           string    `json:"key_id,omitempty"`
 	ManagementURI   string    `json:"management_uri,omitempty"`
 	ManagementToken kept      `json:"management_token,omitzero"`
+
+	Enterprise enterpriseKey `json:"enterprise,omitzero"` // that speaks for the person here
 }
 
 // renewable reports whether a new token is to be had without the person.
@@ -138,9 +139,10 @@ type client struct {
 // struck off after it was deleted, so nothing is ever in the keychain unlisted; a listed item that is not there is
 // one that was never finished.
 type index struct {
-	Version int      `json:"v"`
-	Grants  []string `json:"grants"`
-	Clients []string `json:"clients"`
+	Version    int      `json:"v"`
+	Grants     []string `json:"grants"`
+	Clients    []string `json:"clients"`
+	Identities []string `json:"identities,omitempty"`
 }
 
 const indexName = "index"
@@ -293,6 +295,34 @@ func (r *records) deleteGrant(ctx context.Context, rec record) error {
 	return r.setIndex(ctx, next)
 }
 
+// saveIdentity writes id, listing it first when it is new.
+func (r *records) saveIdentity(ctx context.Context, id identity) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := identityName(id.At, id.Account)
+	if err := r.list(ctx, &r.index.Identities, name); err != nil {
+		return err
+	}
+	id.Version = recordVersion
+	return set(ctx, r.store, name, id)
+}
+
+// deleteIdentity removes the identity of that name, then its line in the index.
+func (r *records) deleteIdentity(ctx context.Context, name string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.store.Delete(ctx, name); err != nil {
+		return err
+	}
+	at := slices.Index(r.index.Identities, name)
+	if at < 0 {
+		return nil
+	}
+	next := r.index
+	next.Identities = slices.Delete(slices.Clone(r.index.Identities), at, at+1)
+	return r.setIndex(ctx, next)
+}
+
 func (r *records) list(ctx context.Context, names *[]string, name string) error {
 	if slices.Contains(*names, name) {
 		return nil
@@ -310,7 +340,7 @@ func (r *records) list(ctx context.Context, names *[]string, name string) error 
 func (r *records) setIndex(ctx context.Context, next index) error {
 	next.Version = recordVersion
 	write := func() error { return set(ctx, r.store, indexName, next) }
-	if len(next.Grants)+len(next.Clients) == 0 {
+	if len(next.Grants)+len(next.Clients)+len(next.Identities) == 0 {
 		write = func() error { return r.store.Delete(ctx, indexName) }
 	}
 	if err := write(); err != nil {

@@ -152,6 +152,9 @@ func (b *Broker) renew(ctx context.Context, rec record, request oauthflow.Reques
 	if err := b.findEnterprise(ctx, &request); err != nil {
 		return nil, err
 	}
+	if err := b.identify(ctx, &request, rec.Account, false); err != nil {
+		return nil, err
+	}
 	return b.flow.Obtain(ctx, request)
 }
 
@@ -180,6 +183,11 @@ func (g *grant) hold(tokens *oauthflow.Tokens, got scopes, refreshed bool) {
 // refreshFailed decides what a failed refresh means for the grant: only the issuer's own word costs the refresh token.
 func (b *Broker) refreshFailed(ctx context.Context, g *grant, rec record, err error) error {
 	var refused *oauthflow.Error
+	if errors.Is(err, errIdentity) || b.noteDisowned(ctx, rec.Issuer, rec.Account, err) {
+		b.keep(ctx, g, func(r *record) { r.Problem = errIdentity.Error() })
+		b.cfg.OnChange()
+		return nil // look again: the plan is now a sign-in
+	}
 	if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) {
 		b.noteDown(g, err)
 		return err

@@ -18,10 +18,11 @@ type signInKey struct{ server, account string }
 // signIn is one browser flow under way. It outlives the host that wanted it: the person may be in the middle of it.
 type signIn struct {
 	face.SignIn
-	cancel context.CancelFunc
-	yes    []granted     // what the person allowed together with it, kept also when the host has hung up meanwhile
-	done   chan struct{} // closed when err is set
-	err    error
+	enterprise string // whose page may open; "" when none
+	cancel     context.CancelFunc
+	yes        []granted     // what the person allowed together with it, kept also when the host has hung up meanwhile
+	done       chan struct{} // closed when err is set
+	err        error
 }
 
 // granted is a consent for a grant that is not there yet.
@@ -36,13 +37,13 @@ const signInTimeout = 10 * time.Minute
 // signIn runs the browser flow for t, or joins the one under way (which may be about other scopes), and waits for its
 // end. The grant is in place when it returns nil, with yes in it when the person allowed host more than this once.
 func (b *Broker) signIn(ctx context.Context, t *target, ask scopes, host peer.Host, yes *localapi.Consent) (joined bool, err error) {
-	key := signInKey{t.server, t.account}
+	key, enterprise := signInKey{t.server, t.account}, enterpriseOf(b.registration(t.issuer.ID)).Issuer
 	b.mu.Lock()
 	s, joined := b.signIns[key]
 	if !joined {
 		b.lastID++
 		jobCtx, cancel := context.WithTimeout(b.ctx, signInTimeout)
-		s = &signIn{cancel: cancel, done: make(chan struct{})}
+		s = &signIn{enterprise: enterprise, cancel: cancel, done: make(chan struct{})}
 		s.SignIn = face.SignIn{ID: "s" + itoa(b.lastID), Server: t.server, Issuer: t.issuer.ID, Host: host.Name, Started: time.Now()}
 		b.signIns[key] = s
 		b.jobs.Go(func() {
@@ -140,6 +141,10 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if err := b.findEnterprise(ctx, &request); err != nil {
 		return err
 	}
+	if err := b.identify(ctx, &request, t.account, t.page); err != nil {
+		b.logSignIn(t, ask, err)
+		return err
+	}
 	before := ask
 	registration, tokens, quirks, err := b.browse(ctx, t, &request)
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
@@ -149,7 +154,8 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		registration, tokens, err = b.flow.SignIn(ctx, request)
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
-	if refusesOffline(err) && slices.Contains(request.Scopes, offlineAccess) {
+	b.noteDisowned(ctx, t.issuer.ID, t.account, err)
+	if refusesOffline(err) && !client.Unattended() && slices.Contains(request.Scopes, offlineAccess) {
 		// It was our wish: what an issuer lists, it may still keep from this client or this person.
 		request.Scopes, request.Registration = ask, b.registration(t.issuer.ID)
 		registration, tokens, err = b.flow.SignIn(ctx, request)
@@ -269,7 +275,7 @@ func refusesOffline(err error) bool {
 func (b *Broker) showPage(req oauthflow.Request, page oauthflow.Page) {
 	b.mu.Lock()
 	for key, s := range b.signIns {
-		if key.server == req.Server && s.Issuer == req.Issuer.ID {
+		if key.server == req.Server && s.Issuer == req.Issuer.ID || s.enterprise == req.Issuer.ID {
 			s.URL, s.Code = page.URL, page.Code
 		}
 	}

@@ -25,6 +25,7 @@ type target struct {
 	account  string
 	fewer    scopes // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
+	page              bool   // the person was told that a page opens
 	acrValues, maxAge string // how the server wants the person to sign in (RFC 9470)
 }
 
@@ -168,6 +169,7 @@ func (b *Broker) choose(t *target, issuer string) error {
 		return localapi.Errorf(localapi.ErrDiscovery, "%s does not name %s as its issuer any more", hostOf(t.server), issuer).WithHint("try again")
 	}
 	t.issuer = t.usable[at]
+	t.page = b.opensPage(t)
 	t.noteSlash()
 	return b.records.writable(t.resource.ID, t.issuer.ID, t.account)
 }
@@ -232,7 +234,8 @@ const unpublishedNote = "This server does not say who issues its tokens, as MCP 
 
 // mention makes q say whether a yes opens the browser for a sign-in to t, and what there is to weigh.
 func (b *Broker) mention(q *face.Question, t *target) {
-	q.SignIn, q.Issuers, q.Notes = !b.registration(t.issuer.ID).Unattended(), t.choices(), b.notes(t)
+	t.page = b.opensPage(t)
+	q.SignIn, q.Issuers, q.Notes = t.page, t.choices(), b.notes(t)
 }
 
 // notes are facts for the person to weigh before they sign in to t.
@@ -245,7 +248,9 @@ func (b *Broker) notes(t *target) []string {
 		notes = append(notes, "This server's metadata speaks for all of "+t.resource.ID+", so its tokens are good there too.")
 	}
 	if r := b.registration(t.issuer.ID); r.Unattended() {
-		notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
+		if !t.page {
+			notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
+		}
 		notes = append(notes, enterpriseNotes(r, t.issuer)...)
 	}
 	if n := len(t.usable); n > 1 {

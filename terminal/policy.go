@@ -46,8 +46,9 @@ const (
 // A client may get its tokens by itself, with nobody at a browser: "grant_type" is "client_credentials" with a
 // "client_secret_file" or a "private_key_file" (PEM, and "key_id" where the issuer wants one), or
 // "urn:ietf:params:oauth:grant-type:jwt-bearer" with an "assertion_file", read anew whenever it has changed. Or the issuer
-// of an enterprise speaks for it: "enterprise" is {"issuer": "https://…", "client_id": "…", "id_token_file": "…"}, with the
-// client's secret or key there, and its "token_endpoint" where its metadata does not say.
+// of an enterprise speaks for it: "enterprise" is {"issuer": "https://…", "client_id": "…"}, with the client's secret or
+// key there. The person signs in there by browser, unless an "id_token_file" says who they are; with it, "token_endpoint"
+// says where the enterprise is asked if its metadata does not.
 //
 // A host is a consent key as Valet Key shows it. Written without its content hash ("exe:/home/me/bin/x"), it holds for
 // whatever stands there: the person named the place and answers for it. With the hash ("exe:/home/me/bin/x#…") it holds
@@ -83,7 +84,7 @@ type PolicyClient struct {
 	// Enterprise is the client at the issuer of the person's enterprise, which gives the assertion; nil: there is none.
 	Enterprise    *PolicyClient
 	TokenEndpoint string      // of an enterprise; "" means that its metadata says
-	IDToken       secret.Text // for an enterprise, as its file holds it now
+	IDToken       secret.Text // for an enterprise, as its file holds it now; empty: the person signs in there by browser
 }
 
 // rules is a policy file that was read and found good.

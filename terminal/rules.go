@@ -366,9 +366,12 @@ func (in *reader) enterprise(c *clientRule) error {
 	e := &clientRule{}
 	known := in.registration(e)
 	known["token_endpoint"] = field{in.text("token_endpoint", &e.TokenEndpoint, checkURL), false}
-	known["id_token_file"] = field{in.text("id_token_file", &e.idTokenFile, anyText), true}
+	known["id_token_file"] = field{in.text("id_token_file", &e.idTokenFile, anyText), false}
 	if err := in.object("an enterprise", known); err != nil {
 		return err
+	}
+	if e.TokenEndpoint != "" && e.idTokenFile == "" {
+		return in.fault("token_endpoint goes with id_token_file; for a sign-in by browser the enterprise's metadata is needed")
 	}
 	c.enterprise, c.Enterprise = e, &e.PolicyClient
 	return in.oneWay(e)

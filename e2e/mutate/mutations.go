@@ -95,6 +95,8 @@ var mutations = []mutation{
 	{"RFT-13 sleep counts", "oauthflow/tokens.go", "time.Now().Round(0) //", "time.Now() //", nil},
 	{"REV-5 living tokens of an ended sign-in", "broker/refresh.go", "		b.mu.Lock()\n		clear(g.held)\n", "		b.mu.Lock()\n", nil},
 	{"XEM-3 for the resource", "oauthflow/enterprise.go", `{target.Resource}`, `{target.Server + "/"}`, nil},
+	{"XEM-1 nonce of the ID token", "oauthflow/identity.go", `nonce != "" && c.Nonce != nonce`, `nonce == "" && c.Nonce != nonce`, nil},
+	{"XEM-8 no page without the person", "broker/identity.go", "		if !page {", "		if page && e == nil {", nil},
 	{"XEM-5 an assertion and nothing else", "oauthflow/enterprise.go", "case answer.Issued != typeIDJAG:", `case answer.Issued == "":`, nil},
 	{"XEM-6 as the client there and the client here", "oauthflow/enterprise.go", "Registration: e.Registration}", "Registration: req.Registration}", nil},
 	{"XEM-11 an enterprise's no is final", "broker/refresh.go", "	if rec.unattended() { //", "	if rec.Wide { //", nil},

@@ -1,0 +1,239 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/keystore"
+	"github.com/valetkey/valetkey/oauthflow"
+)
+
+// identityMargin is how long an ID token must be good for when it is shown.
+const identityMargin = 30 * time.Second
+
+// identity is who the person is at the issuer of their enterprise, as the keychain keeps it: one for all the servers at
+// whose issuers it speaks for them.
+type identity struct {
+	Version  int           `json:"v"`
+	At       enterpriseKey `json:"enterprise"`
+	Account  string        `json:"account"`
+	Subject  string        `json:"sub"`
+	IDToken  kept          `json:"id_token"`
+	Expiry   time.Time     `json:"expiry"`
+	Refresh  kept          `json:"refresh_token,omitzero"`
+	SignedIn time.Time     `json:"signed_in_at"`
+}
+
+func (i identity) lives() bool { return time.Until(i.Expiry) > identityMargin }
+
+func identityName(at enterpriseKey, account string) string {
+	return "identity-" + shortHash(at.Issuer, at.ClientID, account)
+}
+
+// errIdentity is an enterprise at which the person has to sign in.
+var errIdentity = errors.New("your enterprise wants you to sign in there")
+
+// identify puts into request's registration who the person is at its enterprise, if it has one and no platform says so:
+// the ID token that is kept, one more with the refresh token, or, when they know that a page opens, that of a new sign-in.
+func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, account string, page bool) error {
+	e := request.Registration.Enterprise
+	if e == nil || !e.IDToken.Empty() {
+		return nil
+	}
+	at := enterpriseOf(request.Registration)
+	give, err := b.takeIdentity(ctx, at, account)
+	if err != nil {
+		return err
+	}
+	defer give()
+	id, err := b.identity(ctx, at, account)
+	if err != nil && !errors.Is(err, keystore.ErrNotFound) {
+		return err
+	}
+	b.mu.Lock()
+	_, unsaved := b.unsaved[identityName(at, account)]
+	b.mu.Unlock()
+	if unsaved {
+		b.saveIdentity(ctx, id) // the keychain may be back
+	}
+	there := oauthflow.Request{Issuer: request.Enterprise, Registration: e.Registration}
+	if err == nil && !id.lives() {
+		id, err = b.reidentify(ctx, there, id)
+	}
+	if err != nil {
+		if !errors.Is(err, errIdentity) && !errors.Is(err, keystore.ErrNotFound) {
+			return err
+		}
+		if !page {
+			return fmt.Errorf("%w: %s", errIdentity, at.Issuer)
+		}
+		found, err := b.flow.Identify(ctx, there)
+		if err != nil {
+			return err
+		}
+		id = b.keepIdentity(ctx, identity{At: at, Account: account, SignedIn: time.Now()}, found)
+	}
+	vouched := *e // the policy's own stays as it is
+	vouched.IDToken = id.IDToken.Text
+	request.Registration.Enterprise = &vouched
+	return nil
+}
+
+// reidentify gets another ID token with the enterprise's refresh token. As with a grant's, nobody can stop it from the POST
+// on, and only the issuer's own word costs the refresh token.
+func (b *Broker) reidentify(ctx context.Context, there oauthflow.Request, id identity) (identity, error) {
+	if id.Refresh.Empty() {
+		return identity{}, errIdentity
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	found, err := b.flow.Reidentify(ctx, there, oauthflow.Identity{Subject: id.Subject, Refresh: id.Refresh.Text})
+	var refused *oauthflow.Error
+	switch {
+	case err == nil:
+		return b.keepIdentity(ctx, id, found), nil
+	case errors.Is(err, oauthflow.ErrUnavailable):
+		return identity{}, err
+	case errors.As(err, &refused), errors.Is(err, oauthflow.ErrIdentity):
+		if err := b.deleteIdentity(ctx, id.At, id.Account); err != nil {
+			return identity{}, err
+		}
+		return identity{}, errIdentity
+	}
+	return identity{}, err
+}
+
+// takeIdentity waits for the turn of one identity: who has it may talk to the enterprise about it.
+func (b *Broker) takeIdentity(ctx context.Context, at enterpriseKey, account string) (give func(), err error) {
+	name := identityName(at, account)
+	b.mu.Lock()
+	turn := b.identities[name]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		b.identities[name] = turn
+	}
+	b.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// identity reads what is kept: from memory what the keychain did not take, else from the keychain.
+func (b *Broker) identity(ctx context.Context, at enterpriseKey, account string) (id identity, err error) {
+	name := identityName(at, account)
+	b.mu.Lock()
+	id, unsaved := b.unsaved[name]
+	b.mu.Unlock()
+	if unsaved {
+		return id, nil
+	}
+	if err = get(ctx, b.cfg.Store, name, &id); !errors.Is(err, keystore.ErrNotFound) {
+		b.noteKeychain(err)
+	}
+	return id, err
+}
+
+// keepIdentity writes what the enterprise said, before anybody uses it. When the keychain does not take it, memory has it.
+func (b *Broker) keepIdentity(ctx context.Context, id identity, found *oauthflow.Identity) identity {
+	id.Subject, id.IDToken, id.Expiry, id.Refresh = found.Subject, kept{found.IDToken}, found.Expiry, kept{found.Refresh}
+	b.saveIdentity(ctx, id)
+	return id
+}
+
+// saveIdentity writes id. Callers have its turn.
+func (b *Broker) saveIdentity(ctx context.Context, id identity) {
+	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	err := b.records.saveIdentity(save, id)
+	b.noteKeychain(err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.unsaved, identityName(id.At, id.Account))
+	if err != nil {
+		b.log.Error("the keychain did not take who you are at your enterprise; it is kept until the program ends", "issuer", id.At.Issuer, "error", err)
+		b.unsaved[identityName(id.At, id.Account)] = id
+	}
+}
+
+func (b *Broker) deleteIdentity(ctx context.Context, at enterpriseKey, account string) error {
+	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	b.mu.Lock()
+	delete(b.unsaved, identityName(at, account))
+	b.mu.Unlock()
+	err := b.records.deleteIdentity(save, identityName(at, account))
+	b.noteKeychain(err)
+	return err
+}
+
+// opensPage reports whether a sign-in to t takes the person to a page: of t's issuer, or of the enterprise that speaks for
+// them there.
+func (b *Broker) opensPage(t *target) bool {
+	r := b.registration(t.issuer.ID)
+	if r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
+		return !r.Unattended()
+	}
+	id, err := b.identity(keystore.Quiet(b.ctx), enterpriseOf(r), orElse(t.account, defaultAccount))
+	return err != nil || !id.lives() && id.Refresh.Empty()
+}
+
+// noteDisowned takes in that an enterprise turned down, with err, the ID token that we keep for it: only a new sign-in
+// there helps.
+func (b *Broker) noteDisowned(ctx context.Context, issuer, account string, err error) (disowned bool) {
+	var refused *oauthflow.Error
+	if !errors.As(err, &refused) || refused.Step != oauthflow.StepEnterprise || !slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
+		return false
+	}
+	r, ok := b.preRegistered(issuer)
+	if !ok || r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
+		return false
+	}
+	return b.deleteIdentity(ctx, enterpriseOf(r), account) == nil
+}
+
+// forgetIdentity deletes who the person is at rec's enterprise, and ends it there, when rec was the last grant for which
+// it spoke.
+func (b *Broker) forgetIdentity(ctx context.Context, rec record) error {
+	at := rec.Registration.Enterprise
+	b.mu.Lock()
+	needed := slices.ContainsFunc(b.grants, func(g *grant) bool {
+		return !g.gone && g.record.Registration.Enterprise == at && g.record.Account == rec.Account
+	})
+	b.mu.Unlock()
+	if at == (enterpriseKey{}) || needed {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	give, err := b.takeIdentity(ctx, at, rec.Account)
+	if err != nil {
+		return err
+	}
+	defer give()
+	id, err := b.identity(ctx, at, rec.Account)
+	if errors.Is(err, keystore.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.deleteIdentity(ctx, at, rec.Account); err != nil || id.Refresh.Empty() {
+		return err
+	}
+	r, ok := b.preRegistered(rec.Issuer)
+	if !ok || enterpriseOf(r) != at {
+		return errors.New("the client there was taken away")
+	}
+	issuer, err := b.cfg.Discovery.Issuer(ctx, at.Issuer, at.Issuer)
+	if err != nil {
+		return err
+	}
+	return b.flow.Revoke(ctx, oauthflow.Request{Server: at.Issuer, Issuer: issuer, Registration: r.Enterprise.Registration}, []secret.Text{id.Refresh.Text}, nil)
+}
