@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +26,10 @@ type company struct {
 	*house
 	idp    *oauthtest.Issuer
 	client oauthflow.Registration
+
+	answer sync.Mutex // guards the rest while both issuers answer
 	good   string
+	given  int // assertions
 	used   map[string]bool
 }
 
@@ -46,6 +50,8 @@ func newCompany(t *testing.T, idp ...oauthtest.IssuerOption) *company {
 }
 
 func (c *company) vouch(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+	c.answer.Lock()
+	defer c.answer.Unlock()
 	id, _, _ := r.BasicAuth()
 	switch {
 	case id != "there" || r.PostFormValue("audience") != issuerID || !strings.HasSuffix(r.PostFormValue("resource"), "/mcp"):
@@ -53,14 +59,17 @@ func (c *company) vouch(w http.ResponseWriter, r *http.Request, _ http.Handler) 
 	case r.PostFormValue("subject_token") != c.good:
 		oauthtest.OAuthError(400, "invalid_grant", "the ID token ran out")(w, r, nil)
 	default:
+		c.given++
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{
-			"access_token": "canary-jag-" + itoa(c.idp.Count(demo.TokenPath)), "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag", "token_type": "N_A",
+			"access_token": "canary-jag-" + itoa(c.given), "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag", "token_type": "N_A",
 		})
 	}
 }
 
 func (c *company) grant(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+	c.answer.Lock()
+	defer c.answer.Unlock()
 	id, _, _ := r.BasicAuth()
 	assertion := r.PostFormValue("assertion")
 	if id != "here" || r.PostFormValue("grant_type") != oauthflow.GrantJWTBearer || !strings.HasPrefix(assertion, "canary-jag-") || c.used[assertion] {

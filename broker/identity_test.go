@@ -36,6 +36,8 @@ func (c *company) sayWho(w http.ResponseWriter, r *http.Request, next http.Handl
 		return
 	}
 	oauthtest.Member("id_token", func(r *http.Request) any {
+		c.answer.Lock()
+		defer c.answer.Unlock()
 		c.good = oauthtest.IDToken(enterpriseID, "there", func(claims map[string]any) {
 			for _, page := range c.idp.Requests(demo.AuthorizePath) {
 				if r.PostFormValue("grant_type") == "authorization_code" && page.Has("nonce") { // not that of the form on it
