@@ -60,7 +60,7 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 	if unsaved {
 		b.saveIdentity(ctx, id) // the keychain may be back
 	}
-	there := oauthflow.Request{Issuer: request.Enterprise, Registration: e.Registration}
+	there := oauthflow.Request{Issuer: request.Enterprise, Registration: e.Registration, SelectAccount: request.SelectAccount}
 	if err == nil && !id.lives() {
 		id, err = b.reidentify(ctx, there, id)
 	}
