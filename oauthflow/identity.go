@@ -32,7 +32,9 @@ var ErrIdentity = errors.New("the enterprise's issuer gave no ID token of use")
 // Errors: those of [Flow.SignIn], and [ErrIdentity].
 func (f *Flow) Identify(ctx context.Context, req Request) (*Identity, error) {
 	req = atEnterprise(req)
-	req.nonce = rand.Text()
+	if !f.cfg.Device || req.Issuer.DeviceEndpoint == "" {
+		req.nonce = rand.Text() // on another device there is no request that could carry it, and no code to be injected
+	}
 	req.Scopes = []string{"openid"}
 	if slices.Contains(req.Issuer.Scopes, "offline_access") {
 		req.Scopes = append(req.Scopes, "offline_access")
