@@ -53,7 +53,7 @@ func TestQuestionsGoBeforePaste(t *testing.T) {
 	answers := []chan face.Answer{asked(term, endless(face.KindConsent)), asked(term, endless(face.KindConsent))}
 	for i := range answers {
 		out.shows(t, "Your answer", i+1)
-		typed(t, keyboard, "\nd\n")
+		typed(t, keyboard, "d\n")
 		out.shows(t, "Denied.", i+1)
 	}
 	for _, answer := range answers {
