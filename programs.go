@@ -106,7 +106,7 @@ func (p *programs) look() error {
 		row := face.Program{Key: h.Key, Name: h.Name, File: fromHome(env, h.File(env))}
 		content, err := h.Read(env)
 		if err != nil {
-			row.Problem = untrusted.Text(bare(err).Error(), maxProblem)
+			row.Problem = untrusted.Text(hosts.Cause(err).Error(), maxProblem)
 		} else {
 			for _, e := range content.Entries[:min(len(content.Entries), maxConnected)] {
 				row.Servers = append(row.Servers, face.Connected{Name: e.Name, Server: e.Server})
@@ -123,15 +123,6 @@ func fromHome(env hosts.Env, path string) string {
 		return "~/" + rest
 	}
 	return path
-}
-
-// bare is err without the name of the host's file, which stands beside it.
-func bare(err error) error {
-	var u *hosts.Unreadable
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // work works out a change, which takes the place of the one before.

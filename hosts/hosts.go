@@ -169,3 +169,11 @@ func isThere(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist) && err == nil
 }
+
+// Cause is err without the name of the host's file, for where that stands beside it.
+func Cause(err error) error {
+	if u, ok := errors.AsType[*Unreadable](err); ok {
+		return u.Err
+	}
+	return err
+}

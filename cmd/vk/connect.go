@@ -279,7 +279,7 @@ func (p *program) listHosts(env hosts.Env) error {
 		fmt.Fprintf(&out, "%s (%s)\n  %s\n", h.Name, h.Key, clean(h.File(env)))
 		content, err := h.Read(env)
 		if err != nil {
-			fmt.Fprintf(&out, "    cannot be read: %s\n", clean(without(err).Error()))
+			fmt.Fprintf(&out, "    cannot be read: %s\n", clean(hosts.Cause(err).Error()))
 			continue
 		}
 		var rows [][]string
@@ -298,15 +298,6 @@ func (p *program) listHosts(env hosts.Env) error {
 		fmt.Fprintln(p.stderr, "vk: no host was found on this machine")
 	}
 	return p.print(out.String())
-}
-
-// without is err without the file's name, where that was said before.
-func without(err error) error {
-	var u *hosts.Unreadable
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 func remoteWords(r hosts.Remote) string {
