@@ -26,6 +26,7 @@ type faces struct {
 	ask      func(context.Context, face.Question) (face.Answer, error)
 	policy   func(face.Question) (face.Answer, string, bool)
 	clients  func(issuer string) (oauthflow.Registration, bool)
+	settings func(resource string) []localapi.Quirk
 	showPage func(server string, page oauthflow.Page) // tells the person which page to open
 	// paste has the person paste the address that a browser on another computer ended on; nil: there is no place for that.
 	paste func(ctx context.Context, r oauthflow.Request, take func(address string) error)
@@ -87,6 +88,7 @@ func (f *faces) usePolicy(path string) error {
 	if f.ask != nil {
 		f.policy = p.Decide
 	}
+	f.settings = p.Settings
 	f.clients = func(issuer string) (oauthflow.Registration, bool) {
 		c, ok := p.Client(issuer)
 		return preRegistered(c), ok

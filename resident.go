@@ -92,7 +92,7 @@ func resident(ctx context.Context, opts *options) error {
 				ClientName:        "Valet Key", SoftwareVersion: version,
 			})
 		},
-		Ask: faces.ask, Policy: faces.policy, Clients: faces.clients,
+		Ask: faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings,
 		OnChange: func() {
 			select {
 			case changed <- struct{}{}:

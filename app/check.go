@@ -1,6 +1,8 @@
 package app
 
 import (
+	"strings"
+
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/theme"
 
@@ -53,6 +55,10 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 	off := false
 	for _, q := range g.Quirks {
 		off = off || q.Name == localapi.QuirkUnchecked
+		label := "Accepted"
+		if q.Chosen() {
+			label = "Set by you"
+		}
 		key := "take-back\n" + q.Name + "\n" + grantKey(g)
 		values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(mono(q.Name), muted("  since "+clock(q.AcceptedAt, v.now)))),
 			v.act(key, "Take back", "Taking back…", ordinary, face.Wish{Kind: face.WishTakeBack, ID: q.Name, Resource: g.Resource, Account: g.Account})),
@@ -60,12 +66,55 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 		if p := v.problem(key); p != nil {
 			values = append(values, p)
 		}
-		rows = append(rows, lowered("Accepted", values...))
+		rows = append(rows, lowered(label, values...))
 	}
+	if _, wanted := localapi.FindQuirk(g.Quirks, localapi.QuirkDPoP); g.Bindable && !wanted {
+		rows = append(rows, v.key(g))
+	}
+	rows = append(rows, v.parameters(g))
 	if !off {
 		rows = append(rows, v.switchOff(g))
 	}
 	return rows
+}
+
+// key is how a server's tokens are bound, where it takes bound ones (RFC 9449), and the switch for that.
+func (v *mainDrawing) key(g localapi.Grant) fyne.CanvasObject {
+	if g.Bound {
+		return fact("Key", text(plain("the server takes only tokens that are bound to a key, which stays in Valet Key (DPoP)")))
+	}
+	key := "dpop\n" + grantKey(g)
+	values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(plain("tokens are good for whoever has them"))),
+		v.act(key, "Bind to a key", "Setting…", quiet, v.setting(g, localapi.QuirkDPoP, "")))}
+	if p := v.problem(key); p != nil {
+		values = append(values, p)
+	}
+	return lowered("Key", values...)
+}
+
+// parameters is where the person adds to what the issuer is sent.
+func (v *mainDrawing) parameters(g localapi.Grant) fyne.CanvasObject {
+	key := "parameters\n" + grantKey(g)
+	f := v.fields[key]
+	if f == nil {
+		return lowered("Also send", beside(8, 0, pad(7, 0, 0, 0, text(plain("nothing besides what MCP knows of"))),
+			newButton(key+"\nask", "Add", quiet, func() { v.on.edit(key, "access_type=offline") })))
+	}
+	set := newButton(key, "Set", ordinary, func() { v.on.wish(key, v.setting(g, localapi.QuirkParameters, strings.TrimSpace(f.Text))) })
+	if v.busy[key] {
+		set.text = "Setting…"
+		set.Disable()
+	}
+	values := []fyne.CanvasObject{hbox(6, 0, f, set), text(small("A parameter that the issuer's documentation tells you to send, as NAME=VALUE; " +
+		"several are joined by “&”. It counts from the next sign-in."))}
+	if p := v.problem(key); p != nil {
+		values = append(values, p)
+	}
+	return lowered("Also send", values...)
+}
+
+func (v *mainDrawing) setting(g localapi.Grant, name, value string) face.Wish {
+	return face.Wish{Kind: face.WishAccept, ID: name, Value: value, Resource: g.Resource, Account: g.Account}
 }
 
 // lowered is a fact whose first value stands beside a button.

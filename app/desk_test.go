@@ -252,6 +252,7 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 		{face.PageHosts, []string{claude + "\nask", claude}, face.Wish{Kind: face.WishRevoke, Resource: linear.Resource, Account: "work", Host: "exe:/usr/bin/claude"}},
 		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.Wish{Kind: face.WishResume, Host: "exe:/opt/cursor/cursor"}},
 		{face.PageWaiting, []string{"cancel\ns1"}, face.Wish{Kind: face.WishCancel, ID: "s1"}},
+		{face.PageServers, []string{"more\n" + key, "dpop\n" + key}, face.Wish{Kind: face.WishAccept, ID: localapi.QuirkDPoP, Resource: linear.Resource, Account: "work"}},
 		{face.PageWaiting, []string{"open\ns1"}, face.Wish{Kind: face.WishOpenURL, ID: "s1"}},
 		{face.PageHosts, []string{"switch\ncodex\n" + linear.Server + "\n"}, face.Wish{Kind: face.WishConnect, Host: "codex", Server: linear.Server}},
 		{face.PageHosts, []string{"switch\nclaude-code\n" + linear.Server + "\nlinear"}, face.Wish{Kind: face.WishDisconnect, Host: "claude-code", Server: linear.Server, Name: "linear"}},
@@ -265,6 +266,7 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 		s := busyState()
 		s.Edit = adding(false)
 		s.Grants[0].Quirks = []localapi.Quirk{{Name: localapi.QuirkAudience, Value: "account"}}
+		s.Grants[0].Bindable = true
 		b.take(face.Message{State: &s})
 		b.take(face.Message{Page: test.page})
 		for _, id := range test.press {
@@ -282,7 +284,44 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 }
 
 func equalWish(a, b face.Wish) bool {
-	return a.Kind == b.Kind && a.ID == b.ID && a.Server == b.Server && a.Resource == b.Resource && a.Account == b.Account && a.Host == b.Host && a.Name == b.Name
+	return a.Kind == b.Kind && a.ID == b.ID && a.Server == b.Server && a.Resource == b.Resource && a.Account == b.Account && a.Host == b.Host && a.Name == b.Name && a.Value == b.Value
+}
+
+// TestParametersAreTyped on the server's page, and stay there while they are wrong.
+func TestParametersAreTyped(t *testing.T) {
+	b := newBench(t)
+	s := busyState()
+	b.take(face.Message{State: &s})
+	b.take(face.Message{Page: face.PageServers})
+	key := grantKey(s.Grants[0])
+	press := func(id string) {
+		t.Helper()
+		o := findID(b.main.win.Content(), id)
+		if o == nil {
+			t.Fatalf("no %q", id)
+		}
+		o.(fyne.Tappable).Tapped(nil)
+	}
+	press("more\n" + key)
+	press("parameters\n" + key + "\nask")
+	typed := b.main.memory.fields["parameters\n"+key]
+	typed.SetText(" access_type=offline ")
+	press("parameters\n" + key)
+	m := <-b.sent
+	want := face.Wish{Kind: face.WishAccept, ID: localapi.QuirkParameters, Value: "access_type=offline", Resource: s.Grants[0].Resource, Account: s.Grants[0].Account}
+	if m.Wish == nil || !equalWish(m.Wish.Wish, want) {
+		t.Fatalf("sent %+v", m.Wish)
+	}
+	b.take(face.Message{Result: &face.Result{Call: m.Wish.Call, Err: localapi.Errorf(localapi.ErrBadRequest, "no")}})
+	if b.main.memory.fields["parameters\n"+key] != typed || b.main.memory.failed["parameters\n"+key] == nil {
+		t.Error("what was wrong is gone")
+	}
+	press("parameters\n" + key)
+	m = <-b.sent
+	b.take(face.Message{Result: &face.Result{Call: m.Wish.Call}})
+	if b.main.memory.fields["parameters\n"+key] != nil {
+		t.Error("the field stays after it was set")
+	}
 }
 
 // TestProgramsAreLookedFor when the main window opens and whenever the person comes back to it, one look at a time.

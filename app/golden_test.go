@@ -315,6 +315,11 @@ func checkedStates() map[string]face.State {
 			g.Quirks = []localapi.Quirk{{Name: localapi.QuirkAudience, Value: "account", AcceptedAt: noon.Add(-49 * time.Hour)},
 				{Name: localapi.QuirkUnchecked, AcceptedAt: noon.Add(-2 * time.Hour)}}
 		}),
+		"check-set": one(func(g *localapi.Grant) {
+			g.Bindable = true
+			g.Quirks = []localapi.Quirk{{Name: localapi.QuirkPKCEUnlisted, AcceptedAt: noon.Add(-49 * time.Hour)},
+				{Name: localapi.QuirkParameters, Value: "access_type=offline&prompt=consent", AcceptedAt: noon.Add(-49 * time.Hour)}}
+		}),
 	}
 }
 

@@ -31,6 +31,7 @@ type memory struct {
 	busy    map[string]bool            // actions under way
 	failed  map[string]*localapi.Error // actions that went wrong, until tried again
 	address *field                     // of the server to add
+	fields  map[string]*field          // of actions that take what the person types
 }
 
 // actions is what the main window's controls do. Keys name one control or card.
@@ -39,6 +40,7 @@ type actions struct {
 	turn    func(page string)
 	confirm func(key string) // "": no question any more
 	toggle  func(key string)
+	edit    func(key, hint string) // opens the field of an action
 	add     func()
 	copy    func(text string)
 	raise   func() // the window of the question
@@ -75,7 +77,7 @@ func (m *mainWindow) close() {
 }
 
 func newMemory() memory {
-	return memory{open: map[string]bool{}, busy: map[string]bool{}, failed: map[string]*localapi.Error{},
+	return memory{open: map[string]bool{}, busy: map[string]bool{}, failed: map[string]*localapi.Error{}, fields: map[string]*field{},
 		address: newField(keyAdd, "https://mcp.example.com/mcp", false)}
 }
 
@@ -89,7 +91,13 @@ func (m *mainWindow) actions() actions {
 		wish: m.wish, turn: m.turn, add: m.add,
 		confirm: func(key string) { m.memory.confirm = key; m.redraw() },
 		toggle:  func(key string) { m.memory.open[key] = !m.memory.open[key]; m.redraw() },
-		copy:    func(text string) { m.desk.app.Clipboard().SetContent(text) },
+		edit: func(key, hint string) {
+			f := newField("field\n"+key, hint, false)
+			m.memory.fields[key] = f
+			m.redraw()
+			m.win.Canvas().Focus(f)
+		},
+		copy: func(text string) { m.desk.app.Clipboard().SetContent(text) },
 		raise: func() {
 			if m.desk.ask != nil {
 				m.desk.ask.win.RequestFocus()
@@ -110,6 +118,9 @@ func (m *mainWindow) wish(key string, w face.Wish) {
 			m.memory.failed[key] = err
 		} else if key == keyAdd {
 			m.memory.address.SetText("")
+		}
+		if err == nil {
+			delete(m.memory.fields, key)
 		}
 		m.redraw()
 	})

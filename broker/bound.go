@@ -9,14 +9,20 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-// newKey is the key that the tokens of a sign-in at t are bound to. A server that takes bearer tokens gets those: nil.
-// One that takes no others is never shown a bearer token.
-func (t *target) newKey() (*dpop.Key, error) {
-	if !t.resource.Bound {
+// newKey is the key that the tokens of a sign-in at t are bound to. A server that takes bearer tokens gets those, nil,
+// unless quirks say that the person wants bound ones. One that takes no others is never shown a bearer token.
+func (t *target) newKey(quirks []localapi.Quirk) (*dpop.Key, error) {
+	_, wanted := localapi.FindQuirk(quirks, localapi.QuirkDPoP)
+	switch {
+	case t.resource.Bound:
+	case !wanted:
 		return nil, nil
+	case !t.resource.Bindable:
+		return nil, localapi.Errorf(localapi.ErrDiscovery, "%s does not say that it takes tokens that are bound to a key (DPoP), which you set for it", hostOf(t.server)).
+			WithHint("take the setting dpop back on the server's page in Valet Key, or in the policy file")
 	}
 	if known := t.issuer.DPoPAlgorithms; known != nil && !slices.Contains(known, dpop.Algorithm) {
-		return nil, localapi.Errorf(localapi.ErrDiscovery, "%s takes only tokens that are bound to a key (DPoP), and %s knows no key that Valet Key can make (%s)",
+		return nil, localapi.Errorf(localapi.ErrDiscovery, "tokens for %s are to be bound to a key (DPoP), and %s knows no key that Valet Key can make (%s)",
 			hostOf(t.server), hostOf(t.issuer.ID), dpop.Algorithm).WithHint("tell the owner of the server")
 	}
 	return dpop.New()

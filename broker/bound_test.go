@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,32 @@ func TestAnIssuerWithoutOurAlgorithm(t *testing.T) {
 		h.open()
 		if _, err := h.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrDiscovery) || h.browsers != 0 {
 			t.Errorf("%v, %d pages", err, h.browsers)
+		}
+		h.broker.Close()
+	})
+}
+
+// A server that takes both kinds of tokens gives bound ones to the person who wants them, from then on.
+func TestBoundTokensByChoice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, keys := bound(t)
+		h.server.Metadata(func(m map[string]any) { m["dpop_signing_alg_values_supported"] = []string{"ES256"} })
+		ask := localapi.SignInRequest{Resource: serverURL, Quirks: []string{"dpop"}}
+		grant, err := h.broker.SignIn(t.Context(), host("vk"), ask)
+		if err != nil || !grant.Bound || !grant.Bindable || len(*keys) != 1 {
+			t.Fatalf("%+v, %v, %d keys", grant, err, len(*keys))
+		}
+		if q := h.questions()[0]; !strings.Contains(strings.Join(q.Notes, ""), "DPoP") {
+			t.Errorf("the question does not say it: %q", q.Notes)
+		}
+		ask.Quirks = nil
+		if grant, err = h.broker.SignIn(t.Context(), host("vk"), ask); err != nil || !grant.Bound || len(*keys) != 2 {
+			t.Errorf("the next sign-in: %+v, %v", grant, err)
+		}
+		h.server.Metadata(nil)
+		time.Sleep(25 * time.Hour) // what is known of the server runs out
+		if _, err := h.broker.SignIn(t.Context(), host("vk"), ask); !errors.Is(err, localapi.ErrDiscovery) || h.browsers != 2 {
+			t.Errorf("at a server that takes none: %v, %d pages", err, h.browsers)
 		}
 		h.broker.Close()
 	})

@@ -41,6 +41,9 @@ type Config struct {
 	// Clients finds a client that the person registered with an issuer beforehand. nil: none.
 	Clients func(issuer string) (oauthflow.Registration, bool)
 
+	// Settings are what the person set for a server beforehand, by its resource: quirks that are Chosen. nil: nothing.
+	Settings func(resource string) []localapi.Quirk
+
 	// Probe tells whether the keychain can be used, without disturbing the person. nil: it always can.
 	Probe func(ctx context.Context) error
 

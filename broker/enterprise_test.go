@@ -232,7 +232,7 @@ func TestAnEnterpriseTakenAway(t *testing.T) {
 // An endpoint set by hand is for enterprises whose metadata says nothing of use.
 func TestAnEnterprisesEndpointByHand(t *testing.T) {
 	inCompany(t, func(t *testing.T, c *company) {
-		c.idp.Metadata(func(m map[string]any) { delete(m, "code_challenge_methods_supported") })
+		c.idp.Metadata(func(m map[string]any) { delete(m, "authorization_endpoint") })
 		if _, err := c.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrDiscovery) || !strings.Contains(err.Error(), "find the enterprise's issuer") {
 			t.Errorf("without: %v", err)
 		}

@@ -110,6 +110,8 @@ func explainIssuer(e *localapi.Error, err error, server string) bool {
 		e.Kind, e.Hint = localapi.ErrIssuer, "nothing was accepted; try again, and if it happens again do not use this server"
 	case errors.Is(err, oauthflow.ErrCallback):
 		e.Kind, e.Hint = localapi.ErrUnavailable, "close the program that holds the ports, then try again"
+	case errors.Is(err, oauthflow.ErrPKCEUnlisted): // at an enterprise: elsewhere the person was asked
+		e.Kind, e.Hint = localapi.ErrDiscovery, "the issuer must publish code_challenge_methods_supported with S256 (RFC 7636); tell its administrator"
 	case errors.Is(err, oauthflow.ErrTokenType):
 		e.Kind, e.Hint = localapi.ErrIssuer, "tell the issuer's owner"
 	case errors.As(err, &refused) && refused.Code == "access_denied":

@@ -39,6 +39,7 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 		Server: r.Server, Resource: r.Resource, Name: r.Name, Issuer: r.Issuer, Unpublished: r.Unpublished, Account: r.Account, Scopes: r.Granted,
 		State: localapi.StateReady, Renewable: !r.Refresh.Empty(), SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
 		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: g.check,
+		Bound: !r.Key.Empty(), Bindable: r.Bindable,
 	}
 	if out.Scopes == nil {
 		out.Scopes = []string{}

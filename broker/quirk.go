@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,47 +15,109 @@ import (
 	"github.com/valetkey/valetkey/peer"
 )
 
-// What an issuer or a server gets wrong and the person accepts is data in the record: a localapi.Quirk. Each is asked
-// about once, with what it means, and none is assumed.
+// What an issuer or a server gets wrong and the person accepts, and what they set for it, is data in the record: a
+// localapi.Quirk. What is wrong is asked about once, with what it means, and none is assumed.
+
+// need is what an issuer in use wants to be sent and no metadata tells of.
+type need struct {
+	issuer     string // its identifier
+	parameters string // the value of a localapi.QuirkParameters
+	why        string
+}
+
+// needs are proposed to the person when they sign in at one of these issuers. docs/issuers.md says where each is from.
+var needs = []need{
+	{"https://accounts.google.com", "access_type=offline&prompt=consent", "accounts.google.com lets a sign-in last longer than an hour only if it is sent a parameter of its own"},
+}
+
+// demand is something about a sign-in that the person decides on before anything is sent to the issuer.
+type demand struct {
+	quirk   localapi.Quirk
+	why     string
+	refusal error // what a no comes to; nil: the sign-in goes on without
+}
+
+// demands are those of a sign-in to t.
+func (b *Broker) demands(t *target, request oauthflow.Request) (list []demand) {
+	if t.slash != "" {
+		why := hostOf(t.server) + " names the issuer " + t.slash + ", which calls itself " + t.issuer.ID
+		list = append(list, demand{localapi.Quirk{Name: localapi.QuirkIssuerSlash}, why, localapi.Errorf(localapi.ErrDiscovery, "%s", why).
+			WithHint("tell the server's owner to write the issuer as it does itself; or sign in again and accept the quirk issuer-slash when Valet Key asks")})
+	}
+	redirects := b.flow.Redirects(request)
+	if t.issuer.PKCEUnlisted && redirects {
+		why := hostOf(t.issuer.ID) + " does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)"
+		list = append(list, demand{localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, why, localapi.Errorf(localapi.ErrDiscovery, "%s", why).
+			WithHint("tell the issuer's owner to publish it; or sign in again and accept the quirk pkce-unlisted when Valet Key asks")})
+	}
+	for _, n := range needs {
+		if n.issuer == t.issuer.ID && redirects {
+			list = append(list, demand{quirk: localapi.Quirk{Name: localapi.QuirkParameters, Value: n.parameters}, why: n.why})
+		}
+	}
+	return list
+}
 
 // askQuirk asks whether a quirk is accepted that shows while the person signs in to t.
-func (b *Broker) askQuirk(ctx context.Context, t *target, name, why string) (localapi.Quirk, bool) {
-	quirk := localapi.Quirk{Name: name, AcceptedAt: time.Now().Truncate(time.Second).UTC()}
+func (b *Broker) askQuirk(ctx context.Context, t *target, quirk localapi.Quirk, why string) (localapi.Quirk, bool) {
+	quirk.AcceptedAt = acceptedNow()
 	q := (&want{from: &peer.Peer{}}).quirkQuestion(t.record(), quirk)
 	q.Why, q.SignIn = sentence(why), true
 	_, _, err := b.ask(ctx, q)
 	return quirk, err == nil
 }
 
-// accepted is what the person accepted earlier about the grant that t leads to.
-func (b *Broker) accepted(t *target) []localapi.Quirk {
+func acceptedNow() time.Time { return time.Now().Truncate(time.Second).UTC() }
+
+// settled are the quirks that hold for a sign-in to t: accepted or set earlier, with this one, or in the policy file.
+func (b *Broker) settled(t *target) (quirks []localapi.Quirk) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if g := b.grantOf(t); g != nil {
-		return slices.Clone(g.record.Quirks)
+		quirks = slices.Clone(g.record.Quirks)
 	}
-	return nil
+	b.mu.Unlock()
+	for _, quirk := range t.quirks {
+		quirks = with(quirks, quirk)
+	}
+	return b.settings(t.resource.ID, quirks)
+}
+
+// settings are quirks and, over them, what the policy file sets for resource now.
+func (b *Broker) settings(resource string, quirks []localapi.Quirk) []localapi.Quirk {
+	if b.cfg.Settings == nil {
+		return quirks
+	}
+	for _, quirk := range b.cfg.Settings(resource) {
+		quirks = with(quirks, quirk)
+	}
+	return quirks
 }
 
 // browse runs the flow of request at t and returns the quirks that the person accepted on the way. Where the issuer refuses to
 // hear of a resource (RFC 8707 §2, RES-7), the person is told what that means, and the flow runs once more without one if
 // they accept it. request is left as it was sent last.
 func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Request) (oauthflow.Registration, *oauthflow.Tokens, []localapi.Quirk, error) {
-	earlier, quirks := b.accepted(t), []localapi.Quirk(nil)
-	if _, ok := localapi.FindQuirk(earlier, localapi.QuirkIssuerSlash); t.slash != "" && !ok {
-		quirk, yes := b.askQuirk(ctx, t, localapi.QuirkIssuerSlash, hostOf(t.server)+" names the issuer "+t.slash+", which calls itself "+t.issuer.ID)
-		if !yes {
-			return oauthflow.Registration{}, nil, nil, localapi.Errorf(localapi.ErrDiscovery, "%s names the issuer %s, which calls itself %s", hostOf(t.server), t.slash, t.issuer.ID).
-				WithHint("tell the server's owner to write the issuer as it does itself; or sign in again and accept the quirk issuer-slash when Valet Key asks")
+	quirks, accepted := b.settled(t), []localapi.Quirk(nil)
+	for _, d := range b.demands(t, *request) {
+		if _, ok := localapi.FindQuirk(quirks, d.quirk.Name); ok {
+			continue
 		}
-		quirks = append(quirks, quirk)
+		quirk, yes := b.askQuirk(ctx, t, d.quirk, d.why)
+		switch {
+		case yes:
+			quirks, accepted = append(quirks, quirk), append(accepted, quirk)
+		case ctx.Err() != nil:
+			return oauthflow.Registration{}, nil, nil, ctx.Err()
+		case d.refusal != nil:
+			return oauthflow.Registration{}, nil, nil, d.refusal
+		}
 	}
-	_, request.Unbound = localapi.FindQuirk(earlier, localapi.QuirkNoResource)
+	apply(quirks, request)
 	registration, tokens, err := b.flow.SignIn(ctx, *request)
 	if request.Unbound || !refusedResource(err) {
-		return registration, tokens, quirks, err
+		return registration, tokens, accepted, err
 	}
-	quirk, yes := b.askQuirk(ctx, t, localapi.QuirkNoResource, hostOf(t.issuer.ID)+" refuses to make out a token to "+t.resource.ID+" (invalid_target)")
+	quirk, yes := b.askQuirk(ctx, t, localapi.Quirk{Name: localapi.QuirkNoResource}, hostOf(t.issuer.ID)+" refuses to make out a token to "+t.resource.ID+" (invalid_target)")
 	if !yes {
 		return registration, nil, nil, err
 	}
@@ -62,7 +125,24 @@ func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Reque
 		request.Registration = registration
 	}
 	registration, tokens, err = b.flow.SignIn(ctx, *request)
-	return registration, tokens, append(quirks, quirk), err
+	return registration, tokens, append(accepted, quirk), err
+}
+
+// apply makes request what it must be where quirks hold.
+func apply(quirks []localapi.Quirk, request *oauthflow.Request) {
+	_, request.Unbound = localapi.FindQuirk(quirks, localapi.QuirkNoResource)
+	_, request.PKCEUnlisted = localapi.FindQuirk(quirks, localapi.QuirkPKCEUnlisted)
+	request.Parameters = parameters(quirks)
+}
+
+// parameters are those that quirks add; nil for none. What a record or a policy holds was checked when it came there.
+func parameters(quirks []localapi.Quirk) url.Values {
+	quirk, ok := localapi.FindQuirk(quirks, localapi.QuirkParameters)
+	if !ok {
+		return nil
+	}
+	added, _ := localapi.ParseParameters(quirk.Value)
+	return added
 }
 
 // refusedResource reports whether the issuer turned the resource down, and nothing else. An enterprise decides about it.
@@ -105,17 +185,30 @@ func (w *want) quirkQuestion(rec record, quirk localapi.Quirk) face.Question {
 	return q
 }
 
-// setQuirk keeps what the person accepted for g's server, and has every token looked at again.
+// setQuirk keeps what the person accepted or set for g's server, and has every token looked at again.
 func (b *Broker) setQuirk(ctx context.Context, g *grant, quirk localapi.Quirk) error {
-	return b.changeQuirks(ctx, g, "you accepted the quirk "+quirk.Name, func(quirks []localapi.Quirk) []localapi.Quirk {
-		quirk.AcceptedAt = time.Now().Truncate(time.Second).UTC()
-		return append(without(quirks, quirk.Name), quirk)
+	rule := "you accepted the quirk " + quirk.Name
+	if quirk.Chosen() {
+		rule = "you set " + quirk.String() + ", which counts from the next sign-in"
+	}
+	return b.changeQuirks(ctx, g, rule, func(quirks []localapi.Quirk) []localapi.Quirk {
+		quirk.AcceptedAt = acceptedNow()
+		return with(quirks, quirk)
 	})
 }
 
 // dropQuirk takes one back.
 func (b *Broker) dropQuirk(ctx context.Context, g *grant, name string) error {
 	return b.changeQuirks(ctx, g, "you took the quirk "+name+" back", func(quirks []localapi.Quirk) []localapi.Quirk { return without(quirks, name) })
+}
+
+// with is quirks with one more, in place of one of that name. Parameters without any are the end of them.
+func with(quirks []localapi.Quirk, quirk localapi.Quirk) []localapi.Quirk {
+	quirks = without(quirks, quirk.Name)
+	if quirk.Name == localapi.QuirkParameters && quirk.Value == "" {
+		return quirks
+	}
+	return append(quirks, quirk)
 }
 
 func without(quirks []localapi.Quirk, name string) []localapi.Quirk {
@@ -141,25 +234,36 @@ func (b *Broker) changeQuirks(ctx context.Context, g *grant, rule string, change
 	return nil
 }
 
-// wishQuirk switches the checks of a server off, or takes a quirk back, on the person's own word.
+// wishQuirk sets something for a server, switches its checks off, or takes a quirk back, on the person's own word.
 func (b *Broker) wishQuirk(ctx context.Context, w face.Wish) error {
 	grants := b.matching(w.Resource, w.Account)
 	if len(grants) == 0 {
 		return unknownServer(w.Resource, w.Account)
 	}
 	for _, g := range grants {
-		var err error
-		switch {
-		case w.Kind == face.WishTakeBack:
-			err = b.dropQuirk(ctx, g, w.ID)
-		case w.ID == localapi.QuirkUnchecked:
-			err = b.setQuirk(ctx, g, localapi.Quirk{Name: w.ID})
-		default:
-			err = localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", w.ID)
-		}
-		if err != nil {
+		if err := b.wishQuirkOf(ctx, g, w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *Broker) wishQuirkOf(ctx context.Context, g *grant, w face.Wish) error {
+	if w.Kind == face.WishTakeBack {
+		return b.dropQuirk(ctx, g, w.ID)
+	}
+	quirk := localapi.Quirk{Name: w.ID, Value: w.Value}
+	if w.ID != localapi.QuirkUnchecked && !quirk.Chosen() {
+		return localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", w.ID)
+	}
+	if _, err := localapi.ParseQuirk(quirk.String()); err != nil {
+		return badQuirk(quirk, err)
+	}
+	return b.setQuirk(ctx, g, quirk)
+}
+
+// badQuirk is a value that quirk cannot have.
+func badQuirk(quirk localapi.Quirk, err error) error {
+	return localapi.Errorf(localapi.ErrBadRequest, "“%s” %v", quirk.Value, err).
+		WithHint("write it as the issuer's documentation does: access_type=offline, or audience=https://api.example.com")
 }

@@ -45,7 +45,8 @@ type record struct {
 	Prefix       bool               `json:"prefix,omitempty"`      // Resource is a path prefix of Server
 	Unpublished  bool               `json:"unpublished,omitempty"` // the server names no issuer, and the person took its origin for one
 	Key          kept               `json:"dpop_key,omitzero"`     // its tokens are bound to it (RFC 9449)
-	Quirks       []localapi.Quirk   `json:"quirks,omitempty"`      // what the person accepted of this server and its issuer
+	Bindable     bool               `json:"bindable,omitempty"`    // the server takes tokens that are bound to a key
+	Quirks       []localapi.Quirk   `json:"quirks,omitempty"`      // what the person accepted of this server and its issuer, or set
 	Wide         bool               `json:"wide,omitempty"`        // the issuer does not narrow tokens on refresh
 	Always       []string           `json:"always,omitempty"`      // scopes that nobody asks for and the issuer puts into every token
 	Problem      string             `json:"problem,omitempty"`     // why the person must sign in again, as a sentence

@@ -83,7 +83,7 @@ func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discove
 		return err
 	}
 	request.Key = key
-	_, request.Unbound = localapi.FindQuirk(rec.Quirks, localapi.QuirkNoResource)
+	apply(b.settings(rec.Resource, rec.Quirks), &request)
 	if !set.equal(all) || rec.unattended() {
 		// RFC 6749 §6: a subset of what was granted. What comes by itself is not asked for, unless there is nothing else:
 		// without the parameter everything would come.

@@ -125,7 +125,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		return !o.gone && o.record.Issuer == t.issuer.ID && o.record.Account != t.account
 	})
 	b.mu.Unlock()
-	key, err := t.newKey()
+	key, err := t.newKey(b.settled(t))
 	if err != nil {
 		return err
 	}
@@ -175,14 +175,14 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	b.keep(ctx, g, func(r *record) {
 		r.Name, r.Prefix, r.Unpublished = t.resource.Name, t.resource.Prefix, t.resource.Unpublished
 		r.signedIn(keepRegistration(registration), kept{tokens.Refresh})
-		r.Key = binding
+		r.Key, r.Bindable = binding, t.resource.Bindable
 		if r.Requested = scopeSet(r.Requested, before); before == nil {
 			r.Requested = ask
 		}
 		r.Granted = got
 		r.Problem, r.Wide = "", false
-		for _, quirk := range quirks {
-			r.Quirks = append(without(r.Quirks, quirk.Name), quirk)
+		for _, quirk := range append(slices.Clone(t.quirks), quirks...) {
+			r.Quirks = with(r.Quirks, quirk)
 		}
 		r.SignedInAt, r.RefreshedAt = now, now
 	})
@@ -291,14 +291,19 @@ func (b *Broker) SignIn(ctx context.Context, from *peer.Peer, req localapi.SignI
 	if err != nil {
 		return nil, err
 	}
-	grant, err := b.signInAsked(ctx, w)
+	quirks, err := req.Settings()
+	if err != nil {
+		return nil, err
+	}
+	grant, err := b.signInAsked(ctx, w, quirks)
 	if err != nil {
 		return nil, b.explain(err, w.url)
 	}
 	return grant, nil
 }
 
-func (b *Broker) signInAsked(ctx context.Context, w *want) (*localapi.Grant, error) {
+// signInAsked asks the person and signs in, with quirks set for the server from then on.
+func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Quirk) (*localapi.Grant, error) {
 	if err := b.load(ctx); err != nil {
 		return nil, err
 	}
@@ -315,6 +320,10 @@ func (b *Broker) signInAsked(ctx context.Context, w *want) (*localapi.Grant, err
 	offered := scopeSet(w.scopes, before)
 	if len(offered) == 0 {
 		offered = t.scopes
+	}
+	for _, quirk := range quirks {
+		quirk.AcceptedAt = acceptedNow()
+		t.quirks = append(t.quirks, quirk)
 	}
 	q := w.question(face.KindSignIn, t.record())
 	q.Scopes = scopeRows(offered, nil, before)

@@ -317,7 +317,7 @@ func TestServersThatCannotBeUsed(t *testing.T) {
 		}, localapi.ErrDiscovery, "evil.example", "the issuer's owner"},
 		{"no issuer metadata", func(h *house) { h.issuer.Fault(demo.MetadataPath, oauthtest.Status(404)) }, localapi.ErrDiscovery, "", "RFC 8414"},
 		{"no PKCE", func(h *house) {
-			h.issuer.Metadata(func(doc map[string]any) { delete(doc, "code_challenge_methods_supported") })
+			h.issuer.Metadata(func(doc map[string]any) { doc["code_challenge_methods_supported"] = []string{"plain"} })
 		}, localapi.ErrDiscovery, "PKCE", "PKCE"},
 		{"no issuer", func(h *house) {
 			h.server.Metadata(func(doc map[string]any) { delete(doc, "authorization_servers") })

@@ -23,7 +23,8 @@ type target struct {
 	scopes   scopes              // of the challenge, else all the server supports; none: leave it to the issuer
 	slash    string              // the issuer as the server writes it, where it calls itself otherwise by one slash; "" else
 	account  string
-	fewer    scopes // to try when the issuer takes no longer what it was asked for before; none: there is no second try
+	quirks   []localapi.Quirk // that the person set together with this sign-in
+	fewer    scopes           // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
 	page              bool   // the person was told that a page opens
 	acrValues, maxAge string // how the server wants the person to sign in (RFC 9470)
@@ -118,8 +119,13 @@ func (b *Broker) propose(ctx context.Context, server string, ids []string) (*dis
 	if len(usable) == 0 {
 		return nil, nil, errors.Join(errs...)
 	}
-	if at := slices.IndexFunc(usable, func(i *discovery.Issuer) bool { return i.ClientMetadataDocuments }); at > 0 && !known {
-		return usable[at], usable, nil
+	for _, better := range []func(*discovery.Issuer) bool{
+		func(i *discovery.Issuer) bool { return i.ClientMetadataDocuments && !i.PKCEUnlisted },
+		func(i *discovery.Issuer) bool { return !i.PKCEUnlisted },
+	} {
+		if at := slices.IndexFunc(usable, better); at >= 0 && !known {
+			return usable[at], usable, nil
+		}
 	}
 	return usable[0], usable, nil
 }
@@ -252,6 +258,13 @@ func (b *Broker) notes(t *target) []string {
 			notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
 		}
 		notes = append(notes, enterpriseNotes(r, t.issuer)...)
+	}
+	for _, quirk := range t.quirks {
+		if quirk.Value == "" && quirk.Name == localapi.QuirkParameters {
+			notes = append(notes, "Nothing is added any more to what the issuer is sent.")
+		} else {
+			notes = append(notes, "From this sign-in on: "+quirk.Meaning())
+		}
 	}
 	if n := len(t.usable); n > 1 {
 		notes = append(notes, "This server works with "+itoa(n)+" issuers. Choose the one where you have an account.")

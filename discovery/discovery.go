@@ -18,6 +18,7 @@ type Resource struct {
 	Scopes      []string // scopes_supported
 	Prefix      bool     // ID is a path prefix of Server rather than equal to it (tolerated, and said on the server's page)
 	Bound       bool     // it takes only tokens that are bound to a key (RFC 9449): dpop_bound_access_tokens_required, or its challenges
+	Bindable    bool     // it takes such tokens: Bound, dpop_signing_alg_values_supported, or a challenge
 	MetadataURL string   // where it was found
 	Unpublished bool     // nobody published this: see Client.Unpublished
 }
@@ -41,6 +42,7 @@ type Issuer struct {
 	ClientMetadataDocuments bool     // client_id_metadata_document_supported
 	IssParameter            bool     // authorization_response_iss_parameter_supported
 	PushRequired            bool     // require_pushed_authorization_requests
+	PKCEUnlisted            bool     // it does not say whether it checks PKCE: code_challenge_methods_supported is absent
 	Unlisted                bool     // it names the servers it serves and this one is not among them (RFC 9728 §4 lets it leave some out)
 	MetadataURL             string   // where it was found; "" when Assumed
 	Assumed                 bool     // it publishes nothing; these are the endpoints of MCP 2025-03-26

@@ -132,9 +132,9 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 	if d.err != nil {
 		return nil, d.err
 	}
-	// RFC 8414 lets the list be absent; MCP authorization does not, for OpenID Connect documents neither.
-	if !slices.Contains(methods, "S256") {
-		return nil, &detail{ErrNoPKCE, errors.New("the document does not list S256 under code_challenge_methods_supported")}
+	// RFC 8414 lets the list be absent. MCP authorization does not, so no code is asked for there without the person's word.
+	if i.PKCEUnlisted = methods == nil; !i.PKCEUnlisted && !slices.Contains(methods, "S256") {
+		return nil, &detail{ErrNoPKCE, errors.New("the document lists code_challenge_methods_supported without S256")}
 	}
 	return i, nil
 }

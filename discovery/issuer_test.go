@@ -156,8 +156,9 @@ func TestIssuerDocument(t *testing.T) {
 		{"empty response types", mcp, id, with(id, "response_types_supported", "[]"), nil, "", Issuer{}},
 		{"all on this computer", "http://localhost:3000", here, with(here, "registration_endpoint", `"http://127.0.0.1:9000/r"`), nil, "", Issuer{RegistrationEndpoint: "http://127.0.0.1:9000/r"}},
 
-		{"no PKCE list", mcp, id, strings.Replace(asm(id), "code_challenge_methods_supported", "x", 1), ErrNoPKCE, "does not list S256", Issuer{}},
-		{"no PKCE S256", mcp, id, strings.Replace(asm(id), `,"S256"`, ``, 1), ErrNoPKCE, "does not list S256", Issuer{}},
+		{"no PKCE list", mcp, id, strings.Replace(asm(id), "code_challenge_methods_supported", "x", 1), nil, "", Issuer{PKCEUnlisted: true}},
+		{"no PKCE S256", mcp, id, strings.Replace(asm(id), `,"S256"`, ``, 1), ErrNoPKCE, "without S256", Issuer{}},
+		{"empty PKCE list", mcp, id, strings.Replace(asm(id), `"plain","S256"`, ``, 1), ErrNoPKCE, "without S256", Issuer{}},
 		{"no authorization endpoint", mcp, id, strings.Replace(asm(id), "authorization_endpoint", "x", 1), ErrInvalid, "authorization_endpoint is missing", Issuer{}},
 		{"names are exact", mcp, id, strings.Replace(asm(id), "authorization_endpoint", "Authorization_endpoint", 1), ErrInvalid, "authorization_endpoint is missing", Issuer{}},
 		{"plain http", mcp, id, strings.Replace(asm(id), id+"/token", "http://auth.example.com/token", 1), ErrInvalid, "token_endpoint is not an https address", Issuer{}},

@@ -16,15 +16,16 @@ func TestRecordedShapes(t *testing.T) {
 		registers    bool
 		revokes      bool
 		offline      bool // lists offline_access
+		unlisted     bool // does not say that it checks PKCE
 	}{
-		{"keycloak.json", "https://keycloak.example.com/realms/notes", "https://keycloak.example.com/.well-known/oauth-authorization-server/realms/notes", nil, true, true, true},
-		{"fastmcp.json", "https://mcp.example.com/", "https://mcp.example.com/.well-known/oauth-authorization-server", nil, true, true, false},
-		{"auth0.json", "https://tenant.auth0.com/", "https://tenant.auth0.com/.well-known/openid-configuration", nil, true, true, true},
-		{"auth0.json", "https://tenant.auth0.com", "https://tenant.auth0.com/.well-known/openid-configuration", ErrMismatch, false, false, false},
-		{"google.json", "https://accounts.google.com", "https://accounts.google.com/.well-known/openid-configuration", nil, false, true, false},
-		{"okta.json", "https://org.okta.com/oauth2/default", "https://org.okta.com/oauth2/default/.well-known/openid-configuration", nil, true, true, true},
-		{"entra.json", "https://login.microsoftonline.com/" + tenant + "/v2.0", "https://login.microsoftonline.com/" + tenant + "/v2.0/.well-known/openid-configuration", ErrNoPKCE, false, false, false},
-		{"entra-common.json", "https://login.microsoftonline.com/common/v2.0", "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration", ErrMismatch, false, false, false},
+		{"keycloak.json", "https://keycloak.example.com/realms/notes", "https://keycloak.example.com/.well-known/oauth-authorization-server/realms/notes", nil, true, true, true, false},
+		{"fastmcp.json", "https://mcp.example.com/", "https://mcp.example.com/.well-known/oauth-authorization-server", nil, true, true, false, false},
+		{"auth0.json", "https://tenant.auth0.com/", "https://tenant.auth0.com/.well-known/openid-configuration", nil, true, true, true, false},
+		{"auth0.json", "https://tenant.auth0.com", "https://tenant.auth0.com/.well-known/openid-configuration", ErrMismatch, false, false, false, false},
+		{"google.json", "https://accounts.google.com", "https://accounts.google.com/.well-known/openid-configuration", nil, false, true, false, false},
+		{"okta.json", "https://org.okta.com/oauth2/default", "https://org.okta.com/oauth2/default/.well-known/openid-configuration", nil, true, true, true, false},
+		{"entra.json", "https://login.microsoftonline.com/" + tenant + "/v2.0", "https://login.microsoftonline.com/" + tenant + "/v2.0/.well-known/openid-configuration", nil, false, false, true, true},
+		{"entra-common.json", "https://login.microsoftonline.com/common/v2.0", "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration", ErrMismatch, false, false, false, false},
 	}
 	seen := map[string]bool{}
 	for _, tt := range tests {
@@ -47,8 +48,8 @@ func TestRecordedShapes(t *testing.T) {
 			if i.ID != tt.id || i.MetadataURL != tt.at || i.AuthorizationEndpoint == "" || i.TokenEndpoint == "" {
 				t.Errorf("issuer %+v", i)
 			}
-			if (i.RegistrationEndpoint != "") != tt.registers || (i.RevocationEndpoint != "") != tt.revokes || offline != tt.offline {
-				t.Errorf("registers, revokes, offline_access: %q, %q, %v", i.RegistrationEndpoint, i.RevocationEndpoint, offline)
+			if (i.RegistrationEndpoint != "") != tt.registers || (i.RevocationEndpoint != "") != tt.revokes || offline != tt.offline || i.PKCEUnlisted != tt.unlisted {
+				t.Errorf("registers, revokes, offline_access, PKCE unlisted: %q, %q, %v, %v", i.RegistrationEndpoint, i.RevocationEndpoint, offline, i.PKCEUnlisted)
 			}
 		})
 	}

@@ -43,18 +43,15 @@ func (c *Client) Resource(ctx context.Context, server string, challenges []Chall
 		}
 	}
 	r, err := search.resource(ctx, challenges)
-	if err == nil && onlyBound(challenges) {
-		r.Bound = true
+	if err == nil && hasScheme(challenges, "dpop") {
+		r.Bindable = true
+		r.Bound = r.Bound || !hasScheme(challenges, "bearer") // they leave no other way
 	}
 	return r, challenges, err
 }
 
-// onlyBound reports whether challenges ask for bound tokens and leave no other way.
-func onlyBound(challenges []Challenge) bool {
-	has := func(scheme string) bool {
-		return slices.ContainsFunc(challenges, func(c Challenge) bool { return c.Scheme == scheme })
-	}
-	return has("dpop") && !has("bearer")
+func hasScheme(challenges []Challenge, scheme string) bool {
+	return slices.ContainsFunc(challenges, func(c Challenge) bool { return c.Scheme == scheme })
 }
 
 // client is the guarded client on behalf of server.
@@ -238,6 +235,7 @@ func (d *document) resource(p place, server target) (*Resource, error) {
 	}
 	r.Prefix = !sameServer(r.ID, server.address)
 	r.Bound = d.flag("dpop_bound_access_tokens_required")
+	r.Bindable = r.Bound || len(d.list("dpop_signing_alg_values_supported")) > 0
 	r.Name = untrusted.Text(d.text("resource_name"), maxName)
 	r.Scopes = scopeTokens(d.list("scopes_supported"))
 	for _, issuer := range d.list("authorization_servers") {

@@ -176,6 +176,12 @@ var headlessLies = map[string]func(path string, doc map[string]any) int{
 	"no issuer metadata": func(path string, _ map[string]any) int { return onlyIf(path, demo.MetadataPath, http.StatusNotFound) },
 	"no PKCE": func(path string, doc map[string]any) int {
 		if path == demo.MetadataPath {
+			doc["code_challenge_methods_supported"] = []string{"plain"}
+		}
+		return 0
+	},
+	"no word about PKCE": func(path string, doc map[string]any) int {
+		if path == demo.MetadataPath {
 			delete(doc, "code_challenge_methods_supported")
 		}
 		return 0

@@ -162,7 +162,7 @@ const (
 	WishOpenURL = "open"    // ID of a SignIn: open its page again
 	WishQuit    = "quit"
 
-	WishAccept   = "accept"    // Resource, Account, ID: switch a localapi.Quirk… on for the server
+	WishAccept   = "accept"    // Resource, Account, ID, Value: let a localapi.Quirk… hold for the server
 	WishTakeBack = "take_back" // Resource, Account, ID: the server's quirk of that name holds no longer
 
 	// What comes of these is in State.Programs and State.Edit when they end.
@@ -184,6 +184,7 @@ type Wish struct {
 	Scopes   []string `json:"scopes,omitempty"`
 	Host     string   `json:"host,omitempty"`
 	Name     string   `json:"name,omitempty"`
+	Value    string   `json:"value,omitempty"`
 }
 
 // Pages of the main window.

@@ -183,7 +183,26 @@ func (r SignInRequest) check() error {
 	if r.Resource == "" {
 		return missing("resource")
 	}
-	return nil
+	_, err := r.Settings()
+	return err
+}
+
+// Settings reads r.Quirks.
+func (r SignInRequest) Settings() (set []Quirk, err error) {
+	for _, s := range r.Quirks {
+		quirk, err := ParseQuirk(s)
+		if s == QuirkParameters+"=" {
+			quirk, err = Quirk{Name: QuirkParameters}, nil
+		}
+		if err == nil && !quirk.Chosen() {
+			err = errors.New("is not one to set beforehand")
+		}
+		if err != nil {
+			return nil, Errorf(ErrBadRequest, "the quirk %.200q %v", s, err)
+		}
+		set = append(set, quirk)
+	}
+	return set, nil
 }
 
 func (r ForgetRequest) check() error {

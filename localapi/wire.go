@@ -111,11 +111,14 @@ func (t Token) MarshalJSON() ([]byte, error) { return t.wire().encode() }
 
 // SignInRequest is the body of POST /v1/signin. The answer is the Grant.
 type SignInRequest struct {
-	Resource string      `json:"resource"`
-	Account  string      `json:"account,omitempty"` // a label for a further account at this server
-	Scopes   []string    `json:"scopes,omitempty"`
-	Reason   string      `json:"reason,omitempty"`
-	Client   *ClientInfo `json:"client,omitempty"`
+	Resource string   `json:"resource"`
+	Account  string   `json:"account,omitempty"` // a label for a further account at this server
+	Scopes   []string `json:"scopes,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+	// Quirks are settings for the server, from this sign-in on, as Quirk.String writes them: "parameters=access_type=offline",
+	// "parameters=" (none any more), "dpop". What is wrong with a server cannot be accepted here.
+	Quirks []string    `json:"quirks,omitempty"`
+	Client *ClientInfo `json:"client,omitempty"`
 }
 
 // ForgetRequest is the body of POST /v1/forget. The answer is Forgotten.
@@ -190,7 +193,9 @@ type Grant struct {
 	ExpiresAt   time.Time `json:"expires_at,omitzero"` // of the longest-lived token held now
 	Consents    []Consent `json:"consents"`
 	Prefix      bool      `json:"prefix,omitempty"` // Resource is a path prefix of Server: its tokens are good for more than Server
-	Quirks      []Quirk   `json:"quirks,omitempty"` // what the person accepted
+	Bound       bool      `json:"bound,omitempty"`    // its tokens are bound to a key (RFC 9449)
+	Bindable    bool      `json:"bindable,omitempty"` // the server takes such tokens
+	Quirks      []Quirk   `json:"quirks,omitempty"`   // what the person accepted or set
 	Check       *Check    `json:"check,omitempty"`  // of the token that was looked at last
 }
 

@@ -130,6 +130,11 @@ func authorizationParams(req Request, reg Registration, p *pending, verifier str
 	if slices.Contains(req.Scopes, "offline_access") {
 		prompt = append(prompt, "consent") // OpenID Connect Core §11: without it the scope may be ignored
 	}
+	for _, word := range strings.Fields(req.Parameters.Get("prompt")) {
+		if !slices.Contains(prompt, word) {
+			prompt = append(prompt, word)
+		}
+	}
 	if prompt != nil {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", strings.Join(prompt, " ")))
 	}
@@ -140,7 +145,20 @@ func authorizationParams(req Request, reg Registration, p *pending, verifier str
 	}
 	config := oauth2Config(req, reg, p.redirectURI)
 	config.Endpoint.AuthURL = "" // x/oauth2 would append to whatever query is there
-	return url.ParseQuery(strings.TrimPrefix(config.AuthCodeURL(p.state, opts...), "?"))
+	params, err := url.ParseQuery(strings.TrimPrefix(config.AuthCodeURL(p.state, opts...), "?"))
+	if err == nil {
+		req.addTo(params)
+	}
+	return params, err
+}
+
+// addTo adds to form the parameters that are not ours to set, and changes none that is there.
+func (r Request) addTo(form url.Values) {
+	for name, values := range r.Parameters {
+		if !form.Has(name) {
+			form[name] = values
+		}
+	}
 }
 
 // pageFrom is where the person signs in, and how long that address is good: with params in it, or with a reference to

@@ -81,6 +81,7 @@ func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Req
 	if len(req.Scopes) > 0 {
 		form.Set("scope", strings.Join(req.Scopes, " "))
 	}
+	req.addTo(form)
 	asked := time.Now()
 	r, err := postForm(ctx, client, req, step, req.Issuer.DeviceEndpoint, form)
 	if err != nil {

@@ -71,7 +71,7 @@ func New(cfg Config) *Flow {
 // registration that is [Registration.Unattended] it is Obtain.
 //
 // Errors: *[Error], [ErrNoRegistration], [ErrAbandoned] (also when ctx ends), [ErrIssMismatch], [ErrUnavailable],
-// [ErrCallback], [ErrTokenType]. The registration is worth keeping also beside an error, unless its ClientID is empty.
+// [ErrCallback], [ErrTokenType], [ErrPKCEUnlisted]. The registration is worth keeping also beside an error, unless its ClientID is empty.
 // Once the browser came back, the exchange is finished even when ctx ends: a code cannot be used again (RFC 6749 §4.1.2).
 func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, error) {
 	client, err := f.client(ctx, req)
@@ -82,9 +82,12 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 		tokens, err := f.Obtain(ctx, req)
 		return req.Registration, tokens, err
 	}
-	if f.cfg.Device && req.Issuer.DeviceEndpoint != "" {
+	if f.byDevice(req) {
 		reg, tokens, err := f.signInByDevice(ctx, client, req)
 		return reg, tokens, ended(ctx, err)
+	}
+	if req.Issuer.PKCEUnlisted && !req.PKCEUnlisted {
+		return Registration{}, nil, fmt.Errorf("%w: %s", ErrPKCEUnlisted, req.Issuer.ID)
 	}
 	reg, cb, err := f.prepare(ctx, client, req)
 	if err != nil {
@@ -103,6 +106,12 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 	p.show(pageFor(err))
 	return reg, tokens, ended(ctx, err)
 }
+
+// Redirects reports whether SignIn would have a code brought back by redirect, which PKCE protects.
+func (f *Flow) Redirects(req Request) bool { return !req.Registration.Unattended() && !f.byDevice(req) }
+
+// byDevice reports whether the person signs in on another device (RFC 8628).
+func (f *Flow) byDevice(req Request) bool { return f.cfg.Device && req.Issuer.DeviceEndpoint != "" }
 
 // Obtain gets tokens for a registration that is [Registration.Unattended], in one POST with the resource, after one to
 // its enterprise's issuer where it has one. There is no refresh token in the answer: when the token runs out, Obtain again.

@@ -530,3 +530,43 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		})
 	}
 }
+
+// TestPKCEUnlisted: no page opens, and nobody is registered, at an issuer that does not say that it checks PKCE, unless the
+// person accepted that. PKCE is used there all the same.
+func TestPKCEUnlisted(t *testing.T) {
+	r := newRig(t)
+	r.req.Issuer.PKCEUnlisted = true
+	if _, _, err := r.flow().SignIn(t.Context(), r.req); !errors.Is(err, ErrPKCEUnlisted) || len(r.urls) != 0 || r.issuer.Count(demo.RegisterPath) != 0 {
+		t.Errorf("%v, %d pages", err, len(r.urls))
+	}
+	r.req.PKCEUnlisted = true
+	r.signIn()
+	r.want(r.page(0), "code_challenge_method", "S256")
+}
+
+// TestParameters: they are added, and change nothing that is ours.
+func TestParameters(t *testing.T) {
+	r := newRig(t)
+	r.req.Scopes = []string{"a", "offline_access"}
+	r.req.Parameters = url.Values{"audience": {"https://api.example.com"}, "prompt": {"login consent"}, "state": {"theirs"}, "redirect_uri": {"https://evil.example"}, "resource": {"https://evil.example"}}
+	r.signIn()
+	page := r.page(0)
+	r.want(page, "audience", "https://api.example.com")
+	r.want(page, "prompt", "consent login")
+	r.want(page, "resource", r.req.Resource)
+	if page.Get("state") == "theirs" || strings.Contains(page.Get("redirect_uri"), "evil") {
+		t.Errorf("ours were changed: %v", page)
+	}
+	if sent := r.one(demo.TokenPath); sent.Has("audience") {
+		t.Error("they went to the token endpoint too")
+	}
+
+	r = newRig(t)
+	r.issuer.Fault(demo.TokenPath, granting)
+	r.req.Registration = Registration{Issuer: issuerID, ClientID: "machine", Secret: secret.New("s"), GrantType: GrantClientCredentials}
+	r.req.Parameters = url.Values{"audience": {"https://api.example.com"}, "grant_type": {"password"}}
+	r.signIn()
+	sent := r.one(demo.TokenPath)
+	r.want(sent, "audience", "https://api.example.com")
+	r.want(sent, "grant_type", GrantClientCredentials)
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
@@ -51,11 +52,13 @@ type Request struct {
 	Resource      string            // canonical, sent byte for byte as the resource parameter (RFC 8707)
 	Unbound       bool              // leave the resource parameter out: the issuer refuses it, and the person accepted what that means
 	Issuer        *discovery.Issuer // whose every endpoint comes from one checked document
+	PKCEUnlisted  bool              // go on where Issuer is PKCEUnlisted: the person accepted what that means
 	Scopes        []string          // asked for; none leaves the parameter out
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
 	Registration  Registration      // zero: SignIn makes one in the order of the specification
 	Enterprise    *discovery.Issuer // that of Registration.Enterprise; nil: there is none
 	SelectAccount bool              // ask the issuer to let the person pick another account
+	Parameters    url.Values        // added to what the issuer is first asked for, where they are not ours to set; nil: none
 	ACRValues     string            // how the person must sign in (RFC 9470 §4); "" leaves the parameter out
 	MaxAge        string            // seconds: how recently; "" leaves the parameter out
 	nonce         string            // ties the ID token to this sign-in (OpenID Connect Core §3.1.2.1); "" leaves it out
@@ -82,6 +85,7 @@ var (
 	ErrIssMismatch    = errors.New("the answer came from another issuer") // RFC 9207
 	ErrUnavailable    = errors.New("the issuer cannot be reached")        // network, 5xx, 429: nothing was decided
 	ErrCallback       = errors.New("no address on this computer for the browser to come back to")
+	ErrPKCEUnlisted   = errors.New("the issuer does not say that it checks PKCE") // MCP authorization, Security Considerations
 	ErrTokenType      = errors.New("the issuer answered with a token of a type that was not asked for")
 	ErrOutlives       = errors.New("the refresh token is revoked, and an access token works until it runs out")
 	ErrNoRevocation   = errors.New("the issuer offers no way to revoke tokens") // no revocation_endpoint, RFC 8414

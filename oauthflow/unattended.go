@@ -60,6 +60,7 @@ func obtain(ctx context.Context, client *http.Client, req Request) (*Tokens, err
 	if len(req.Scopes) > 0 {
 		form.Set("scope", strings.Join(req.Scopes, " "))
 	}
+	req.addTo(form)
 	const step = "token"
 	r, err := postForm(ctx, client, req, step, req.Issuer.TokenEndpoint, form)
 	if err != nil {

@@ -281,6 +281,16 @@ func (p *Policy) DecideAlone(q face.Question) (answer face.Answer, rule string, 
 	return answer, "allowed by the policy file", true
 }
 
+// Settings are the quirks of the policy by which the person sets something for the server with that resource: a
+// [localapi.Quirk] that is Chosen needs no question.
+func (p *Policy) Settings(resource string) []localapi.Quirk {
+	r, err := p.current()
+	if err != nil {
+		return nil // and whoever wants a token is denied, with the reason
+	}
+	return r.settings(resource)
+}
+
 // Client finds the client that the policy names for an issuer, compared byte for byte (RFC 8414 §3.3).
 func (p *Policy) Client(issuer string) (PolicyClient, bool) {
 	r, err := p.current()

@@ -47,7 +47,8 @@ func TestParsePolicy(t *testing.T) {
 		{"a flag that is no flag", `{"consents":[{"host":"*","resource":"*","scopes":[],"without_metadata":"yes"}]}`, "without_metadata must be true or false"},
 		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
 		{"scopes twice", `{"consents":[{"host":"*","resource":"*","scopes":["a"],"scopes":["*"]}]}`, `field "scopes" stands twice in a consent`},
-		{"a quirk nobody knows", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["x"]}]}`, "a quirk must be audience=VALUE, issuer-slash, no-resource or unchecked"},
+		{"a quirk nobody knows", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["x"]}]}`, "a quirk must be audience=VALUE, issuer-slash, no-resource, pkce-unlisted, unchecked, parameters=NAME=VALUE or dpop"},
+		{"a parameter that is ours", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["parameters=scope=all"]}]}`, "a quirk must not hold scope: Valet Key sets that itself"},
 		{"an audience without a value", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["audience"]}]}`, "a quirk must be audience=VALUE"},
 		{"a value where none belongs", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["unchecked=1"]}]}`, "a quirk must be audience=VALUE"},
 		{"no host", `{"consents":[{"resource":"*","scopes":[]}]}`, `a consent lacks the field "host"`},
@@ -167,6 +168,7 @@ func TestPolicyAllows(t *testing.T) {
 	quirk := func(name, value, resource string) face.Question {
 		return face.Question{Kind: face.KindQuirk, Host: x, Server: resource, Resource: resource, Quirk: &localapi.Quirk{Name: name, Value: value}}
 	}
+	ours := func(q face.Question) face.Question { q.Host = peer.Host{}; return q }
 	kind := func(k string, q face.Question) face.Question { q.Kind = k; return q }
 	tests := []struct {
 		name string
@@ -205,6 +207,8 @@ func TestPolicyAllows(t *testing.T) {
 		{"forget", kind(face.KindForget, consent(x, mcp)), face.Answer{Answered: true, Allow: true}, ""},
 		{"a quirk", quirk("audience", "api://x", "https://odd.example/"), once(), ""},
 		{"a quirk without a value", quirk("issuer-slash", "", "https://odd.example/"), once(), ""},
+		{"a quirk that shows during a sign-in", ours(quirk("issuer-slash", "", "https://odd.example/")), once(), ""},
+		{"a quirk of another server during a sign-in", ours(quirk("issuer-slash", "", mcp)), face.Answer{}, `has the quirk "issuer-slash"`},
 		{"a quirk of another value", quirk("audience", "api://y", "https://odd.example/"), face.Answer{}, `has the quirk "audience=api://y"`},
 		{"a quirk that is not there", quirk("unchecked", "", "https://odd.example/"), face.Answer{}, `has the quirk "unchecked"`},
 		{"a quirk of another server", quirk("issuer-slash", "", mcp), face.Answer{}, `has the quirk "issuer-slash"`},

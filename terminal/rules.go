@@ -75,33 +75,42 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 // allowQuirk answers a question about something that is wrong with a server. The yes is for once: it holds as long as it
 // is written.
 func (r rules) allowQuirk(q face.Question) (face.Answer, error) {
+	own := q.Host.Name == "" && q.Host.Key == "" // asked by Valet Key itself during a sign-in, which is for any host
 	for _, c := range r.consents {
-		if slices.Contains(c.quirks, localapi.Quirk{Name: q.Quirk.Name, Value: q.Quirk.Value}) && c.covers(q, q.Resource) {
+		covered := c.covers(q, q.Resource) || own && c.about(q.Resource)
+		if covered && slices.Contains(c.quirks, localapi.Quirk{Name: q.Quirk.Name, Value: q.Quirk.Value}) {
 			return face.Answer{Answered: true, Allow: true, Mode: localapi.ModeOnce}, nil
 		}
 	}
-	return face.Answer{}, fmt.Errorf(`no consent there for %s and %s has the quirk %q`, hostWord(q), q.Resource, quirkText(*q.Quirk))
-}
-
-func quirkText(q localapi.Quirk) string {
-	if q.Name == localapi.QuirkAudience {
-		return q.Name + "=" + q.Value
-	}
-	return q.Name
+	return face.Answer{}, fmt.Errorf(`no consent there for %s and %s has the quirk %q`, hostWord(q), q.Resource, q.Quirk)
 }
 
 func checkQuirk(s string) string {
-	switch name, _, valued := strings.Cut(s, "="); {
-	case valued != (name == localapi.QuirkAudience):
-	case slices.Contains([]string{localapi.QuirkAudience, localapi.QuirkIssuerSlash, localapi.QuirkNoResource, localapi.QuirkUnchecked}, name):
-		return ""
+	if _, err := localapi.ParseQuirk(s); err != nil {
+		return err.Error()
 	}
-	return "must be audience=VALUE, issuer-slash, no-resource or unchecked"
+	return ""
 }
 
 func (c consentRule) covers(q face.Question, resource string) bool {
 	host := c.host == wildcard || q.Host.Key != "" && (c.host == q.Host.Key || c.host == q.Host.Base)
-	return host && (c.resource == wildcard || c.resource == resource)
+	return host && c.about(resource)
+}
+
+func (c consentRule) about(resource string) bool {
+	return c.resource == wildcard || c.resource == resource
+}
+
+// settings are what is set for the server with that resource, for all hosts: the first of each name counts.
+func (r rules) settings(resource string) (set []localapi.Quirk) {
+	for _, c := range r.consents {
+		for _, quirk := range c.quirks {
+			if _, ok := localapi.FindQuirk(set, quirk.Name); quirk.Chosen() && c.about(resource) && !ok {
+				set = append(set, quirk)
+			}
+		}
+	}
+	return set
 }
 
 func hostWord(q face.Question) string {
@@ -295,8 +304,8 @@ func (in *reader) consent(r *rules) error {
 		"quirks": {in.list("quirks", maxQuirks, func() error {
 			var s string
 			err := in.text("a quirk", &s, checkQuirk)()
-			name, value, _ := strings.Cut(s, "=")
-			c.quirks = append(c.quirks, localapi.Quirk{Name: name, Value: value})
+			quirk, _ := localapi.ParseQuirk(s) // was checked
+			c.quirks = append(c.quirks, quirk)
 			return err
 		}), false},
 	})

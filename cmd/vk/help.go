@@ -22,7 +22,10 @@ With --explain vk prints, instead of the token, whether its signature, expiry,
 audience, issuer and scopes are right, what was expected and what was there.`
 
 	signInHelp = `Signs in to an MCP server in your browser, and keeps the grant in Valet Key. It
-gives no program access: each asks you when it first wants a token.`
+gives no program access: each asks you when it first wants a token.
+
+Some issuers want more than MCP knows of: --parameter access_type=offline sends it at
+this sign-in and at later ones to the same server. You see it in the question.`
 
 	listHelp = `Lists the servers you are signed in to: how each is, when its token expires, and
 which hosts may use it.`

@@ -99,7 +99,11 @@ func (p *program) describe(g localapi.Grant) string {
 		rows = append(rows, []string{"checks", "the last token " + strings.TrimSuffix(checkWords(g.Check.Result), ".")})
 	}
 	for _, q := range g.Quirks {
-		rows = append(rows, []string{"accepted", clean(q.Name) + ": " + clean(q.Meaning())})
+		label := "accepted"
+		if q.Chosen() {
+			label = "set"
+		}
+		rows = append(rows, []string{label, clean(q.Name) + ": " + clean(q.Meaning())})
 	}
 	label := "hosts"
 	for _, c := range g.Consents {

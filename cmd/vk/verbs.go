@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -19,12 +20,13 @@ var version = ""
 type options struct {
 	json, noInteraction, verbose       bool
 	secretStdin, keyStdin              bool
-	scopes                             []string
+	scopes, parameters                 []string
 	account, reason, clientID, issuer  string
 	host, server, keyID, grantType     string
 	minValid, timeout                  time.Duration
 	name, via                          string
 	list, yes, print, noStart, explain bool
+	dpop                               bool
 }
 
 // verb is one thing vk can do.
@@ -113,10 +115,26 @@ func (p *program) token(ctx context.Context, o *options, args []string) error {
 	return p.print(token.AccessToken.Reveal() + "\n")
 }
 
-func signInFlags(f *pflag.FlagSet, o *options) { accessFlags(f, o) }
+func signInFlags(f *pflag.FlagSet, o *options) {
+	accessFlags(f, o)
+	f.StringArrayVar(&o.parameters, "parameter", nil, "a `NAME=VALUE` that the issuer is sent besides, at this sign-in and later ones; \"\" alone sends none any more")
+	f.BoolVar(&o.dpop, "dpop", false, "bind tokens to a key that stays in Valet Key (DPoP), where the server takes such tokens")
+}
 
 func (p *program) signIn(ctx context.Context, o *options, args []string) error {
 	req := localapi.SignInRequest{Resource: args[0], Account: o.account, Scopes: split(o.scopes)}
+	if o.dpop {
+		req.Quirks = append(req.Quirks, localapi.QuirkDPoP)
+	}
+	if o.parameters != nil {
+		set := localapi.Quirk{Name: localapi.QuirkParameters, Value: query(o.parameters)}
+		if set.Value != "" {
+			if _, err := localapi.ParseParameters(set.Value); err != nil {
+				return usage("signin", "--parameter %v", err)
+			}
+		}
+		req.Quirks = append(req.Quirks, set.String())
+	}
 	grant, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grant, error) { return c.SignIn(ctx, req) })
 	if err != nil {
 		return err
@@ -195,4 +213,15 @@ func (p *program) version(context.Context, *options, []string) error {
 // split takes apart scopes that were given as one argument with spaces, as scope parameters are written.
 func split(scopes []string) []string {
 	return strings.Fields(strings.Join(scopes, " "))
+}
+
+// query writes parameters that were given as NAME=VALUE as they stand in an address.
+func query(parameters []string) string {
+	var parts []string
+	for _, p := range parameters {
+		if name, value, _ := strings.Cut(p, "="); p != "" {
+			parts = append(parts, url.QueryEscape(name)+"="+url.QueryEscape(value))
+		}
+	}
+	return strings.Join(parts, "&")
 }
