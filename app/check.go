@@ -71,7 +71,9 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 	if _, wanted := localapi.FindQuirk(g.Quirks, localapi.QuirkDPoP); g.Bindable && !wanted {
 		rows = append(rows, v.key(g))
 	}
-	rows = append(rows, v.parameters(g))
+	if _, set := localapi.FindQuirk(g.Quirks, localapi.QuirkParameters); !set {
+		rows = append(rows, v.parameters(g))
+	}
 	if !off {
 		rows = append(rows, v.switchOff(g))
 	}

@@ -192,11 +192,11 @@ type Grant struct {
 	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"` // of the longest-lived token held now
 	Consents    []Consent `json:"consents"`
-	Prefix      bool      `json:"prefix,omitempty"` // Resource is a path prefix of Server: its tokens are good for more than Server
+	Prefix      bool      `json:"prefix,omitempty"`   // Resource is a path prefix of Server: its tokens are good for more than Server
 	Bound       bool      `json:"bound,omitempty"`    // its tokens are bound to a key (RFC 9449)
 	Bindable    bool      `json:"bindable,omitempty"` // the server takes such tokens
 	Quirks      []Quirk   `json:"quirks,omitempty"`   // what the person accepted or set
-	Check       *Check    `json:"check,omitempty"`  // of the token that was looked at last
+	Check       *Check    `json:"check,omitempty"`    // of the token that was looked at last
 }
 
 // Modes of a consent: for how long the person's yes holds.
