@@ -95,6 +95,7 @@ type Broker struct {
 
 	identities map[string]chan struct{} // by name: holds one token, as a grant's turn
 	unsaved    map[string]identity      // by name: what the keychain did not take
+	manners    map[string]manner        // by name: how the enterprise wants the next sign-in there
 }
 
 // grant is one record and what is alive of it.
@@ -158,7 +159,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		loading: make(chan struct{}, 1), keychain: keychainOK, signIns: map[signInKey]*signIn{},
 		made: map[string]oauthflow.Registration{}, doubtful: map[string]bool{},
 		forwarded: map[string]string{}, handed: map[string]handed{}, underWay: map[*underWay]struct{}{},
-		identities: map[string]chan struct{}{}, unsaved: map[string]identity{},
+		identities: map[string]chan struct{}{}, unsaved: map[string]identity{}, manners: map[string]manner{},
 	}
 	b.asking.init()
 	b.flow = cfg.Flow(b.showPage)

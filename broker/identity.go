@@ -71,7 +71,7 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 		if !page {
 			return fmt.Errorf("%w: %s", errIdentity, at.Issuer)
 		}
-		found, err := b.flow.Identify(ctx, there)
+		found, err := b.identifyAnew(ctx, there, identityName(at, account))
 		if err != nil {
 			return err
 		}
@@ -81,6 +81,34 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 	vouched.IDToken = id.IDToken.Text
 	request.Registration.Enterprise = &vouched
 	return nil
+}
+
+// manner is how an enterprise wants the person to sign in (RFC 9470 §3).
+type manner struct{ acrValues, maxAge string }
+
+// identifyAnew lets the person sign in at the enterprise, in the manner it asked for when it turned down the identity
+// called name.
+func (b *Broker) identifyAnew(ctx context.Context, there oauthflow.Request, name string) (*oauthflow.Identity, error) {
+	b.mu.Lock()
+	there.ACRValues, there.MaxAge = b.manners[name].acrValues, b.manners[name].maxAge
+	b.mu.Unlock()
+	found, err := b.flow.Identify(ctx, there)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	delete(b.manners, name)
+	b.mu.Unlock()
+	return found, nil
+}
+
+// noteManner remembers how the enterprise wants the next sign-in, if err says so.
+func (b *Broker) noteManner(at enterpriseKey, account string, err error) {
+	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.ACRValues+refused.MaxAge != "" {
+		b.mu.Lock()
+		b.manners[identityName(at, account)] = manner{refused.ACRValues, refused.MaxAge}
+		b.mu.Unlock()
+	}
 }
 
 // reidentify gets another ID token with the enterprise's refresh token. As with a grant's, nobody can stop it from the POST
@@ -99,6 +127,7 @@ func (b *Broker) reidentify(ctx context.Context, there oauthflow.Request, id ide
 	case errors.Is(err, oauthflow.ErrUnavailable):
 		return identity{}, err
 	case errors.As(err, &refused), errors.Is(err, oauthflow.ErrIdentity):
+		b.noteManner(id.At, id.Account, err)
 		if err := b.deleteIdentity(ctx, id.At, id.Account); err != nil {
 			return identity{}, err
 		}
@@ -195,6 +224,7 @@ func (b *Broker) noteDisowned(ctx context.Context, issuer, account string, err e
 	if !ok || r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
 		return false
 	}
+	b.noteManner(enterpriseOf(r), account, err)
 	return b.deleteIdentity(ctx, enterpriseOf(r), account) == nil
 }
 

@@ -184,6 +184,55 @@ func TestTheEnterpriseEndsTheSignIn(t *testing.T) {
 	}
 }
 
+// An enterprise may want the person to sign in in another way, or more recently, than they did (RFC 9470). The next
+// sign-in there is as it wants, until one succeeds.
+func TestTheEnterpriseWantsAnotherSignIn(t *testing.T) {
+	for grantType, wait := range map[string]time.Duration{
+		"urn:ietf:params:oauth:grant-type:token-exchange": 2 * time.Minute,
+		"refresh_token": 2 * time.Hour, // the ID token ran out
+	} {
+		t.Run(grantType, func(t *testing.T) {
+			inOffice(t, func(t *testing.T, c *company) {
+				c.mustToken(host("claude"), "files:read")
+				refuses := func(grantType string, answer oauthtest.FaultFunc) {
+					c.idp.Fault(demo.TokenPath, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+						if r.PostFormValue("grant_type") == grantType {
+							answer(w, r, next)
+							return
+						}
+						c.sayWho(w, r, next)
+					})
+				}
+				time.Sleep(wait)
+				refuses(grantType, oauthtest.Body(`{"error":"insufficient_user_authentication","acr_values":"gold silver","max_age":300}`))
+				c.person = no
+				if _, err := c.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrConsentDenied) || c.browsers != 1 {
+					t.Errorf("%v after %d pages", err, c.browsers)
+				}
+
+				time.Sleep(2 * time.Minute) // a no holds for one
+				c.person = always
+				refuses("authorization_code", oauthtest.OAuthError(400, "invalid_request", "x"))
+				if _, err := c.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrIssuer) {
+					t.Errorf("a sign-in that fails: %v", err)
+				}
+				c.idp.Fault(demo.TokenPath, c.sayWho)
+				c.mustToken(host("claude"), "files:read")
+
+				time.Sleep(2 * time.Minute)
+				c.good = "none"
+				c.mustToken(host("claude"), "files:read")
+				for i, want := range []string{"", "gold silver 300", "gold silver 300", ""} {
+					page := pages(c.idp)[i]
+					if got := strings.TrimSpace(page.Get("acr_values") + " " + page.Get("max_age")); got != want {
+						t.Errorf("page %d wants %q, not %q", i, got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestTheEnterpriseIsAwayWhenAnIDTokenRanOut(t *testing.T) {
 	inOffice(t, func(t *testing.T, c *company) {
 		c.mustToken(host("claude"), "files:read")

@@ -20,17 +20,23 @@ func (c Challenge) Scopes() []string { return scopeTokens(strings.Split(c.Params
 // Error returns the error code (RFC 6750 §3.1), "" when there is none: the request carried no token.
 func (c Challenge) Code() string { return c.Params["error"] }
 
-// Reauthentication returns how the server wants the person to sign in anew (RFC 9470 §3): the classes of authentication
-// it takes, and the most seconds since; "" when it does not say. ok is false when it wants no such thing.
+// Reauthentication returns how the server wants the person to sign in anew, as the function of that name does.
 func (c Challenge) Reauthentication() (acrValues, maxAge string, ok bool) {
-	if c.Code() != "insufficient_user_authentication" {
+	return Reauthentication(c.Code(), c.Params["acr_values"], c.Params["max_age"])
+}
+
+// Reauthentication returns what of an error's parameters says how the person is to sign in anew (RFC 9470 §3): the
+// classes of authentication that are taken, and the most seconds since; "" for what is not said, or not fit to be sent
+// on. ok is false when the error is another.
+func Reauthentication(code, acrValues, maxAge string) (acr, age string, ok bool) {
+	if code != "insufficient_user_authentication" {
 		return "", "", false
 	}
 	other := func(r rune) bool { return r < ' ' || r > '~' }
-	if acrValues = c.Params["acr_values"]; len(acrValues) > maxACR || strings.ContainsFunc(acrValues, other) {
+	if len(acrValues) > maxACR || strings.ContainsFunc(acrValues, other) {
 		acrValues = ""
 	}
-	if maxAge = c.Params["max_age"]; len(maxAge) > 9 || strings.Trim(maxAge, "0123456789") != "" {
+	if len(maxAge) > 9 || strings.Trim(maxAge, "0123456789") != "" {
 		maxAge = ""
 	}
 	return acrValues, maxAge, true

@@ -152,6 +152,33 @@ func TestEnterpriseSaysNo(t *testing.T) {
 	}
 }
 
+// A refusal may say how the person is to sign in anew. What it says goes into an address, so only what is fit for one is
+// taken, and what was posted to it never comes back.
+func TestEnterpriseWantsAnotherSignIn(t *testing.T) {
+	const wants = `"error":"insufficient_user_authentication"`
+	for members, want := range map[string][2]string{
+		wants + `,"acr_values":"gold silver","max_age":300`:                     {"gold silver", "300"},
+		wants + `,"acr_values":"gold","max_age":"300"`:                          {"gold", "300"},
+		wants + `,"max_age":0`:                                                  {"", "0"},
+		wants:                                                                   {},
+		wants + `,"acr_values":["gold"],"max_age":[300]`:                        {},
+		wants + `,"acr_values":null,"max_age":null`:                             {},
+		wants + `,"acr_values":"` + strings.Repeat("x", 501) + `","max_age":-1`: {},
+		wants + `,"acr_values":"for ` + idToken + `","max_age":9999999999`:      {},
+		`"error":"invalid_grant","acr_values":"gold","max_age":300`:             {},
+	} {
+		r, idp := newEnterprise(t)
+		idp.Fault(demo.TokenPath, oauthtest.Body("{"+members+"}"))
+		_, err := r.flow().Obtain(t.Context(), r.req)
+		var refused *Error
+		if !errors.As(err, &refused) || !strings.Contains(members, `"`+refused.Code+`"`) {
+			t.Errorf("%s: got %v", members, err)
+		} else if got := [2]string{refused.ACRValues, refused.MaxAge}; got != want {
+			t.Errorf("%s: %q, want %q", members, got, want)
+		}
+	}
+}
+
 func TestEnterpriseNeedsWhatItShows(t *testing.T) {
 	for name, spoil := range map[string]func(*Request){
 		"no ID token":      func(r *Request) { r.Registration.Enterprise.IDToken = secret.Text{} },

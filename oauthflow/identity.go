@@ -27,7 +27,7 @@ type Identity struct {
 var ErrIdentity = errors.New("the enterprise's issuer gave no ID token of use")
 
 // Identify lets the person sign in at an enterprise's issuer by browser, with the client registered there. Of req it takes
-// ServerName, Issuer, Registration, SelectAccount and AskClient; scopes and resource are OpenID Connect's own.
+// ServerName, Issuer, Registration, SelectAccount, ACRValues, MaxAge and AskClient; scopes and resource are OpenID Connect's own.
 //
 // Errors: those of [Flow.SignIn], and [ErrIdentity].
 func (f *Flow) Identify(ctx context.Context, req Request) (*Identity, error) {

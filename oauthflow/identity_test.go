@@ -61,6 +61,18 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+// An enterprise that wants the person to sign in in another way, or more recently, gets that (RFC 9470 §4).
+func TestIdentifyAsTheEnterpriseWants(t *testing.T) {
+	r := newIdentityRig(t, nil)
+	r.req.ACRValues, r.req.MaxAge = "gold silver", "300"
+	if _, err := r.flow().Identify(t.Context(), r.req); err != nil {
+		t.Fatal(err)
+	}
+	if page := r.issuer.Requests(demo.AuthorizePath)[0]; page.Get("acr_values") != "gold silver" || page.Get("max_age") != "300" {
+		t.Errorf("asked %v", page)
+	}
+}
+
 func TestIdentityIsChecked(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(map[string]any)

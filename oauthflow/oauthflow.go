@@ -100,6 +100,8 @@ type Error struct {
 	Description string
 	Status      int           // HTTP status; 0 for an error that came by redirect
 	RetryAfter  time.Duration // 0: not said
+	ACRValues   string        // how the person is to sign in anew, as in Request; "" when not said
+	MaxAge      string        // the same
 }
 
 func (e *Error) Error() string {

@@ -87,17 +87,21 @@ func (r *reply) unavailable(issuer *discovery.Issuer, step string) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, r.refusal(issuer, step))
 }
 
-// refusal is the issuer's error answer (RFC 6749 §5.2, RFC 7591 §3.2.2) as an error.
+// refusal is the issuer's error answer (RFC 6749 §5.2, RFC 7591 §3.2.2; of RFC 9470 the parameters) as an error.
 func (r *reply) refusal(issuer *discovery.Issuer, step string) *Error {
 	var answer struct {
-		Code        string `json:"error"`
-		Description string `json:"error_description"`
+		Code        string          `json:"error"`
+		Description string          `json:"error_description"`
+		ACRValues   any             `json:"acr_values"`
+		MaxAge      json.RawMessage `json:"max_age"` // a number, or a string that holds one
 	}
 	e := &Error{Step: step, Issuer: issuer.ID, Status: r.status, RetryAfter: retryAfter(r.header)}
 	if json.Unmarshal(r.body, &answer) == nil {
 		echo := r.echo()
 		e.Code = untrusted.Text(echo.Replace(answer.Code), maxErrorCode)
 		e.Description = untrusted.Text(echo.Replace(answer.Description), maxErrorText)
+		acrValues, _ := answer.ACRValues.(string)
+		e.ACRValues, e.MaxAge, _ = discovery.Reauthentication(e.Code, echo.Replace(acrValues), strings.Trim(string(answer.MaxAge), `"`))
 	}
 	return e
 }

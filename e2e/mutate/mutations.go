@@ -101,6 +101,8 @@ var mutations = []mutation{
 	{"XEM-3 for the resource", "oauthflow/enterprise.go", `{target.Resource}`, `{target.Server + "/"}`, nil},
 	{"XEM-1 nonce of the ID token", "oauthflow/identity.go", `nonce != "" && c.Nonce != nonce`, `nonce == "" && c.Nonce != nonce`, nil},
 	{"XEM-8 no page without the person", "broker/identity.go", "		if !page {", "		if page && e == nil {", nil},
+	{"XEM-9 a sign-in as the enterprise wants it", "broker/identity.go", "	there.ACRValues, there.MaxAge = b.manners[name].acrValues, b.manners[name].maxAge\n", "	_ = name\n", nil},
+	{"XEM-10 an ID token that an enterprise echoes", "oauthflow/wire.go", "e.Code, echo.Replace(acrValues), ", "e.Code, acrValues, ", nil},
 	{"XEM-5 an assertion and nothing else", "oauthflow/enterprise.go", "case answer.Issued != typeIDJAG:", `case answer.Issued == "":`, nil},
 	{"XEM-6 as the client there and the client here", "oauthflow/enterprise.go", "Registration: e.Registration}", "Registration: req.Registration}", nil},
 	{"XEM-11 an enterprise's no is final", "broker/refresh.go", "	if rec.unattended() { //", "	if rec.Wide { //", nil},
