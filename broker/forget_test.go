@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
@@ -72,6 +73,23 @@ func TestForgetUnderAnotherAddress(t *testing.T) {
 		}
 		if forgotten, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: alias}); err != nil || len(forgotten.Grants) != 1 {
 			t.Errorf("forgotten %+v, err %v", forgotten, err)
+		}
+	})
+}
+
+// TestForgettingWhatIsNotThereAnyMore: a server and an issuer that are gone cannot keep what the person gave us.
+func TestForgettingWhatIsNotThereAnyMore(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		h.restart()
+		h.server.Fault(demo.ResourcePath+"/mcp", oauthtest.Dropped())
+		h.issuer.Fault(demo.MetadataPath, oauthtest.Dropped())
+		forgotten, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL})
+		if err != nil || len(forgotten.Grants) != 1 || len(forgotten.NotRevoked) != 1 {
+			t.Errorf("forgotten = %+v, err %v", forgotten, err)
+		}
+		if grants, err := h.broker.Grants(t.Context(), nil); err != nil || len(grants.Grants) != 0 {
+			t.Errorf("left: %+v, %v", grants, err)
 		}
 	})
 }
