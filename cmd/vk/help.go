@@ -21,8 +21,9 @@ You are asked about the program that started vk, not about vk.
 With --explain vk prints, instead of the token, whether its signature, expiry,
 audience, issuer and scopes are right, what was expected and what was there.`
 
-	signInHelp = `Signs in to an MCP server in your browser, and keeps the grant in Valet Key. It
-gives no program access: each asks you when it first wants a token.
+	signInHelp = `Signs in to an MCP server in your browser, and keeps the grant in Valet Key. The
+first time it takes the server's URL, later its NAME does as well. It gives no
+program access: each asks you when it first wants a token.
 
 Some issuers want more than MCP knows of: --parameter access_type=offline sends it at
 this sign-in and at later ones to the same server. You see it in the question.`
@@ -33,8 +34,9 @@ which hosts may use it.`
 	showHelp = `Shows what Valet Key has for a server: the issuer, each account, the scopes you
 granted, and what you allowed to which host.`
 
-	forgetHelp = `Deletes what Valet Key has for a server, and revokes it at the issuer. What the
-issuer would not revoke is said on standard error.`
+	forgetHelp = `Deletes what Valet Key has for a server, and revokes it at the issuer. The server
+need not be there any more. What the issuer would not revoke is said on standard
+error.`
 
 	statusHelp = `Shows whether Valet Key runs, how it asks you, whether it can use the keychain, and
 how many servers need you. Exits with 8 if it does not run.`

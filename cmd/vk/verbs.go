@@ -45,10 +45,10 @@ func verbs() []*verb {
 	return []*verb{
 		{"token", "URL|NAME", 1, 1, "print a token for a server", tokenHelp, tokenFlags, (*program).token},
 		{"start", "", 0, 0, "start Valet Key, if it does not run", startHelp, none, (*program).start},
-		{"signin", "URL", 1, 1, "sign in to a server", signInHelp, signInFlags, (*program).signIn},
+		{"signin", "URL|NAME", 1, 1, "sign in to a server", signInHelp, signInFlags, (*program).signIn},
 		{"list", "", 0, 0, "list the servers you gave Valet Key access to", listHelp, jsonFlag, (*program).list},
 		{"show", "URL|NAME", 1, 1, "show one server: accounts, scopes, hosts", showHelp, jsonFlag, (*program).show},
-		{"forget", "URL", 1, 1, "forget a server, and revoke what it granted", forgetHelp, forgetFlags, (*program).forget},
+		{"forget", "URL|NAME", 1, 1, "forget a server, and revoke what it granted", forgetHelp, forgetFlags, (*program).forget},
 		{"status", "", 0, 0, "show whether Valet Key runs, and how it is", statusHelp, jsonFlag, (*program).status},
 		{"client", "URL", 1, 1, "set the client ID you got from an issuer", clientHelp, clientFlags, (*program).register},
 		{"connect", "HOST URL", 0, 2, "give a host a server through Valet Key", fmt.Sprintf(connectHelp, hostKeys()), connectFlags, (*program).connect},
@@ -122,7 +122,11 @@ func signInFlags(f *pflag.FlagSet, o *options) {
 }
 
 func (p *program) signIn(ctx context.Context, o *options, args []string) error {
-	req := localapi.SignInRequest{Resource: args[0], Account: o.account, Scopes: split(o.scopes)}
+	server, err := p.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	req := localapi.SignInRequest{Resource: server, Account: o.account, Scopes: split(o.scopes)}
 	if o.dpop {
 		req.Quirks = append(req.Quirks, localapi.QuirkDPoP)
 	}
@@ -147,7 +151,11 @@ func forgetFlags(f *pflag.FlagSet, o *options) {
 }
 
 func (p *program) forget(ctx context.Context, o *options, args []string) error {
-	req := localapi.ForgetRequest{Resource: args[0], Account: o.account}
+	server, err := p.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	req := localapi.ForgetRequest{Resource: server, Account: o.account}
 	forgotten, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Forgotten, error) { return c.Forget(ctx, req) })
 	if err != nil {
 		return err
