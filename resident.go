@@ -75,31 +75,14 @@ func resident(ctx context.Context, opts *options) error {
 		return err
 	}
 	defer faces.close()
-	open := opts.opener()
 	out := outbound.New(outbound.Config{Proxy: http.ProxyFromEnvironment, UserAgent: "valetkey/" + version})
-	changed := make(chan struct{}, 1)
+	changed := make(bell, 1)
 	head, err := broker.Open(ctx, broker.Config{
 		Store: store, Probe: probe,
 		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
-		Flow: func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
-			return oauthflow.New(oauthflow.Config{
-				HTTP: out.For, Open: open, Paste: faces.paste, OnPage: opts.tell(onPage, faces.showPage), OnUnopened: func(r oauthflow.Request, url string, err error) {
-					log.Warn("the browser could not be opened", "error", err)
-					faces.showPage(r.Server, oauthflow.Page{URL: url})
-				},
-				Device:            opts.browsesBy(browserDevice),
-				ClientMetadataURL: opts.clientMetadataURL,
-				ClientName:        "Valet Key", SoftwareVersion: version,
-			})
-		},
-		Ask: faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings,
-		OnChange: func() {
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		},
-		OpenURL: open, Show: faces.show, Face: faces.kind, Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
+		Flow:      opts.flow(faces, out, log),
+		Ask:       faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings, OnChange: changed.ring,
+		OpenURL: opts.opener(), Show: faces.show, Face: faces.kind, Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
 	})
 	if err != nil {
 		return err
@@ -120,6 +103,22 @@ func resident(ctx context.Context, opts *options) error {
 	faces.run(ctx) // on the main goroutine, as macOS wants it
 	<-ctx.Done()
 	return group.Wait()
+}
+
+// flow is how the person signs in: pages open as o says, and faces tell them of those that do not.
+func (o *options) flow(faces *faces, out *outbound.Client, log *slog.Logger) func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
+	return func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
+		return oauthflow.New(oauthflow.Config{
+			HTTP: out.For, Open: o.opener(), Paste: faces.paste, OnPage: o.tell(onPage, faces.showPage),
+			OnUnopened: func(r oauthflow.Request, url string, err error) {
+				log.Warn("the browser could not be opened", "error", err)
+				faces.showPage(r.Server, oauthflow.Page{URL: url})
+			},
+			Device:            o.browsesBy(browserDevice),
+			ClientMetadataURL: o.clientMetadataURL,
+			ClientName:        "Valet Key", SoftwareVersion: version,
+		})
+	}
 }
 
 // store is where sign-ins are kept, and how to find out whether it can be used. Until release is called, no other
@@ -146,8 +145,18 @@ func (o *options) store(self string) (store keystore.Store, probe func(context.C
 	return keychain, keychain.Probe, func() { lock.Close() }, nil
 }
 
+// bell is how the head tells that the state changed. It holds one ring, and who rings never waits.
+type bell chan struct{}
+
+func (b bell) ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
 // follow redraws what shows the state after it changed. A burst of changes is drawn once.
-func follow(ctx context.Context, changed <-chan struct{}, head *broker.Broker, faces *faces) {
+func follow(ctx context.Context, changed bell, head *broker.Broker, faces *faces) {
 	for {
 		select {
 		case <-changed:
