@@ -90,7 +90,7 @@ func (b *Broker) issuerOf(ctx context.Context, rec record) (*discovery.Issuer, e
 	return b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
 }
 
-// maxIssuers bounds how many issuers of one server are looked at: each costs up to three requests.
+// maxIssuers bounds how many issuers of one server are looked at: each costs up to four requests.
 const maxIssuers = 8
 
 // propose looks at the issuers that server names, and says which of them to show the person first: where they signed in

@@ -79,14 +79,16 @@ func parseIssuer(id string) (*url.URL, error) {
 }
 
 // issuerPlaces lists where the metadata of an issuer may be. One trailing slash does not count (RFC 8414 §3.1, OpenID
-// Connect Discovery §4.1). An issuer with a path is never looked for at the root: another tenant may answer there.
+// Connect Discovery §4.1). An issuer with a path is never looked for at the root: another tenant may answer there. The
+// last place is none of MCP's three: some issuers append where RFC 8414 inserts. It lies below the issuer's own path, and
+// the document must name the issuer as any other.
 func issuerPlaces(issuer *url.URL) []string {
 	const oauth, openID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 	root, path := issuer.Scheme+"://"+issuer.Host, strings.TrimSuffix(issuer.EscapedPath(), "/")
 	if path == "" {
 		return []string{root + oauth, root + openID}
 	}
-	return []string{root + oauth + path, root + openID + path, root + path + openID}
+	return []string{root + oauth + path, root + openID + path, root + path + openID, root + path + oauth}
 }
 
 // issuer reads RFC 8414 §2 metadata of the issuer id, found on behalf of server.

@@ -33,10 +33,10 @@ func TestIssuerPlaces(t *testing.T) {
 		{a, []string{a + oauth, a + openID}},
 		{a + "/", []string{a + oauth, a + openID}},
 		{a + ":8443", []string{a + ":8443" + oauth, a + ":8443" + openID}},
-		{a + "/tenant1", []string{a + oauth + "/tenant1", a + openID + "/tenant1", a + "/tenant1" + openID}},
-		{a + "/t1/", []string{a + oauth + "/t1", a + openID + "/t1", a + "/t1" + openID}},
-		{a + "/t1//", []string{a + oauth + "/t1/", a + openID + "/t1/", a + "/t1/" + openID}},
-		{a + "/a%2Fb/c", []string{a + oauth + "/a%2Fb/c", a + openID + "/a%2Fb/c", a + "/a%2Fb/c" + openID}},
+		{a + "/tenant1", []string{a + oauth + "/tenant1", a + openID + "/tenant1", a + "/tenant1" + openID, a + "/tenant1" + oauth}},
+		{a + "/t1/", []string{a + oauth + "/t1", a + openID + "/t1", a + "/t1" + openID, a + "/t1" + oauth}},
+		{a + "/t1//", []string{a + oauth + "/t1/", a + openID + "/t1/", a + "/t1/" + openID, a + "/t1/" + oauth}},
+		{a + "/a%2Fb/c", []string{a + oauth + "/a%2Fb/c", a + openID + "/a%2Fb/c", a + "/a%2Fb/c" + openID, a + "/a%2Fb/c" + oauth}},
 	}
 	for _, tt := range tests {
 		var all []string

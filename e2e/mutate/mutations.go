@@ -18,7 +18,7 @@ var mutations = []mutation{
 	{"ISS-4 iss of an error", "oauthflow/callback.go", `if err := p.checkIssuer(query["iss"]); err != nil {`, `if err := p.checkIssuer(query["iss"]); err != nil && !query.Has("error") {`, nil},
 	{"ASM-5 issuer of the metadata", "discovery/issuer.go", `if said := d.text("issuer"); d.err == nil && said != id {`, `if said := d.text("issuer"); d.err == nil && said == "" {`, nil},
 	{"ASM-5 issuer equal byte for byte", "discovery/issuer.go", `d.err == nil && said != id {`, `d.err == nil && strings.TrimSuffix(said, "/") != strings.TrimSuffix(id, "/") {`, nil},
-	{"ASM-2 path issuer not looked for at the root", "discovery/issuer.go", "return []string{root + oauth + path, root + openID + path, root + path + openID}", "return []string{root + oauth + path, root + openID + path, root + path + openID, root + oauth}", nil},
+	{"ASM-2 path issuer not looked for at the root", "discovery/issuer.go", "return []string{root + oauth + path, root + openID + path, root + path + openID, root + path + oauth}", "return []string{root + oauth + path, root + openID + path, root + path + openID, root + path + oauth, root + oauth}", nil},
 	{"PRM-3 root only after the path", "discovery/resource.go", "{root + prmPath + path + query, t.address}, {root + prmPath, root}", "{root + prmPath, root}, {root + prmPath + path + query, t.address}", nil},
 	{"SCP-1 challenge before metadata", "broker/where.go", "	if len(t.scopes) == 0 {\n		t.scopes = scopeSet(resource.Scopes)", "	if len(resource.Scopes) > 0 {\n		t.scopes = scopeSet(resource.Scopes)", nil},
 	{"TOK-3 authentication as registered", "oauthflow/tokens.go", "	if reg.AuthMethod == methodBasic {", "	if reg.AuthMethod == methodPost {", nil},
