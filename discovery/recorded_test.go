@@ -24,6 +24,9 @@ func TestRecordedShapes(t *testing.T) {
 		{"auth0.json", "https://tenant.auth0.com", "https://tenant.auth0.com/.well-known/openid-configuration", ErrMismatch, false, false, false, false},
 		{"google.json", "https://accounts.google.com", "https://accounts.google.com/.well-known/openid-configuration", nil, false, true, false, false},
 		{"okta.json", "https://org.okta.com/oauth2/default", "https://org.okta.com/oauth2/default/.well-known/openid-configuration", nil, true, true, true, false},
+		{"scalekit.json", "https://env.scalekit.com/resources/res_1", "https://env.scalekit.com/.well-known/oauth-authorization-server/resources/res_1", nil, true, false, false, false},
+		{"scalekit.json", "https://env.scalekit.com/resources/res_1", "https://env.scalekit.com/resources/res_1/.well-known/oauth-authorization-server", nil, true, false, false, false},
+		{"github.json", "https://github.com/login/oauth", "https://github.com/.well-known/oauth-authorization-server/login/oauth", nil, false, false, false, false},
 		{"entra.json", "https://login.microsoftonline.com/" + tenant + "/v2.0", "https://login.microsoftonline.com/" + tenant + "/v2.0/.well-known/openid-configuration", nil, false, false, true, true},
 		{"entra-common.json", "https://login.microsoftonline.com/common/v2.0", "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration", ErrMismatch, false, false, false, false},
 	}
