@@ -96,7 +96,7 @@ func identityAssertion(ctx context.Context, client *http.Client, there Request, 
 	case !strings.EqualFold(answer.Type, notAToken): // RFC 8693 §2.2.1; anything else could be taken for an access token
 		return secret.Text{}, nil, fmt.Errorf("%s at %s: %w: %q", StepEnterprise, there.Issuer.ID, ErrTokenType, untrusted.Text(answer.Type, maxErrorCode))
 	}
-	scopes := slices.DeleteFunc(answer.scopes(), func(s string) bool { return len(target.Scopes) > 0 && !slices.Contains(target.Scopes, s) })
+	scopes := slices.DeleteFunc(answer.scopes(target.Scopes), func(s string) bool { return len(target.Scopes) > 0 && !slices.Contains(target.Scopes, s) })
 	if len(scopes) == 0 {
 		scopes = target.Scopes
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -228,19 +229,27 @@ func (r *reply) readTokens(req Request, step string) (*Tokens, error) {
 	if life := seconds(answer.ExpiresIn); life > 0 {
 		t.Expiry = received.Add(life)
 	}
-	if given := answer.scopes(); given != nil {
+	if given := answer.scopes(req.Scopes); given != nil {
 		t.Scopes = given
 	}
 	return t, nil
 }
 
-// scopes are those that the issuer named; nil when it named none.
-func (a tokenAnswer) scopes() []string {
+// scopes are those that the issuer named; nil when it named none. Spaces separate them. A comma may stand within one
+// (RFC 6749 §3.3), but some issuers separate by it: so it does where the whole is no scope that was asked for and a part is.
+func (a tokenAnswer) scopes(asked []string) []string {
 	var scope string
 	if json.Unmarshal(a.Scope, &scope) != nil || strings.TrimSpace(scope) == "" {
 		return nil
 	}
-	return scopeList(scope)
+	given := scopeList(scope)
+	for i, s := range given {
+		parts := strings.Split(s, ",")
+		if !slices.Contains(asked, s) && slices.ContainsFunc(parts, func(part string) bool { return slices.Contains(asked, part) }) {
+			given[i] = strings.Join(parts, " ")
+		}
+	}
+	return scopeList(strings.Join(given, " "))
 }
 
 // tokenText reports whether s can stand in an Authorization header (RFC 6750 §2.1, taken widely).

@@ -21,7 +21,7 @@ import (
 
 func TestReadTokens(t *testing.T) {
 	const never = time.Duration(0)
-	asked := []string{"asked"}
+	asked := []string{"asked", "asked,so"}
 	for _, c := range []struct {
 		name   string
 		status int
@@ -32,6 +32,9 @@ func TestReadTokens(t *testing.T) {
 		scopes []string
 	}{
 		{"plain", 200, `{"access_token":"at","token_type":"Bearer","expires_in":3600,"scope":"a b a"}`, nil, "", time.Hour, []string{"a", "b"}},
+		{"commas", 200, `{"access_token":"at","token_type":"Bearer","scope":"b,asked,b"}`, nil, "", never, []string{"b", "asked"}},
+		{"commas and spaces", 200, `{"access_token":"at","token_type":"Bearer","scope":"x,y asked, z"}`, nil, "", never, []string{"x,y", "asked", "z"}},
+		{"a comma within", 200, `{"access_token":"at","token_type":"Bearer","scope":"asked,so a,b"}`, nil, "", never, []string{"asked,so", "a,b"}},
 		{"lower case", 200, `{"access_token":"at","token_type":"bEARER"}`, nil, "", never, asked},
 		{"text", 200, `{"access_token":"at","token_type":"bearer","expires_in":"3600","scope":" "}`, nil, "", time.Hour, asked},
 		{"fraction", 200, `{"access_token":"at","token_type":"bearer","expires_in":3599.9,"scope":null}`, nil, "", 3599 * time.Second, asked},
