@@ -87,10 +87,8 @@ func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Req
 	if err != nil {
 		return nil, err
 	}
-	if r.status != http.StatusOK {
-		return nil, r.refusal(req.Issuer, step)
-	}
 	var answer struct {
+		Error      string          `json:"error"`
 		DeviceCode secret.Text     `json:"device_code"`
 		UserCode   string          `json:"user_code"`
 		Page       string          `json:"verification_uri"`
@@ -98,6 +96,9 @@ func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Req
 		Interval   json.RawMessage `json:"interval"`
 	}
 	err = json.Unmarshal(r.body, &answer)
+	if r.status != http.StatusOK || answer.Error != "" {
+		return nil, r.refusal(req.Issuer, step)
+	}
 	page, pageErr := pageAddress(answer.Page)
 	userCode := untrusted.Text(answer.UserCode, maxUserCode)
 	switch {

@@ -122,6 +122,7 @@ func TestDeviceEnds(t *testing.T) {
 		{"denied", says("access_denied"), nil, "access_denied", 7 * time.Second, 1},
 		{"expired there", says("expired_token"), ErrAbandoned, "expired_token", 7 * time.Second, 1},
 		{"expired here", says("authorization_pending"), ErrAbandoned, "no answer came within 1m0s", 60 * time.Second, 8},
+		{"expired here, with 200", oauthtest.Body(`{"error":"authorization_pending"}`), ErrAbandoned, "no answer came within 1m0s", 60 * time.Second, 8},
 		{"too fast for ever", says("slow_down"), ErrAbandoned, "within 1m0s", 60 * time.Second, 4}, // 7, 19, 36, 58
 		{"another refusal", says("invalid_grant"), nil, "invalid_grant", 7 * time.Second, 1},
 		{"away", oauthtest.Status(503), ErrAbandoned, "within 1m0s", 60 * time.Second, 3}, // 7, 21, 49
@@ -173,6 +174,7 @@ func TestDeviceAnswers(t *testing.T) {
 	with := func(old, now string) string { return strings.Replace(deviceAnswer, old, now, 1) }
 	for _, tt := range []struct{ name, body, says string }{
 		{"no JSON", "<html>", "no device code"},
+		{"a refusal with 200", `{"error":"device_flow_disabled"}`, "device_flow_disabled"},
 		{"no device code", with("device_code", "x"), "no device code"},
 		{"no user code", with("user_code", "x"), "no code that a person could enter"},
 		{"hidden characters", with("WDJB", `\u202eWDJB`), "no code that a person could enter"},

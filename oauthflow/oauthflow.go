@@ -96,7 +96,7 @@ var (
 type Error struct {
 	Step        string // "registration", "pushed request", "device authorization", "sign-in", "token", "refresh", "revocation", StepEnterprise
 	Issuer      string
-	Code        string // "invalid_grant", "access_denied", …; "" when the answer carried none
+	Code        string // "invalid_grant", "access_denied", …, also where the issuer has its own name for it; "" when the answer carried none
 	Description string
 	Status      int           // HTTP status; 0 for an error that came by redirect
 	RetryAfter  time.Duration // 0: not said

@@ -1,6 +1,7 @@
 package oauthflow
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,6 +88,14 @@ func (r *reply) unavailable(issuer *discovery.Issuer, step string) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, r.refusal(issuer, step))
 }
 
+// registered are the codes of RFC 6749 §5.2 for what some issuers answer under names of their own. What follows from a
+// refusal hangs on the code: under a name that nobody knows, a dead refresh token would never lead to a sign-in.
+var registered = map[string]string{
+	"bad_refresh_token":            "invalid_grant",
+	"bad_verification_code":        "invalid_grant",
+	"incorrect_client_credentials": "invalid_client",
+}
+
 // refusal is the issuer's error answer (RFC 6749 §5.2, RFC 7591 §3.2.2; of RFC 9470 the parameters) as an error.
 func (r *reply) refusal(issuer *discovery.Issuer, step string) *Error {
 	var answer struct {
@@ -98,7 +107,7 @@ func (r *reply) refusal(issuer *discovery.Issuer, step string) *Error {
 	e := &Error{Step: step, Issuer: issuer.ID, Status: r.status, RetryAfter: retryAfter(r.header)}
 	if json.Unmarshal(r.body, &answer) == nil {
 		echo := r.echo()
-		e.Code = untrusted.Text(echo.Replace(answer.Code), maxErrorCode)
+		e.Code = cmp.Or(registered[answer.Code], untrusted.Text(echo.Replace(answer.Code), maxErrorCode))
 		e.Description = untrusted.Text(echo.Replace(answer.Description), maxErrorText)
 		acrValues, _ := answer.ACRValues.(string)
 		e.ACRValues, e.MaxAge, _ = discovery.Reauthentication(e.Code, echo.Replace(acrValues), strings.Trim(string(answer.MaxAge), `"`))
