@@ -60,6 +60,9 @@ func (r *record) least(set scopes) (whole scopes, why string) {
 	if r.Wide || !r.renewable() {
 		return scopeSet(r.Granted), " does not issue tokens for less than everything that was granted to you; without all of it this program gets none"
 	}
+	if len(set) == 0 && len(r.Always) == 0 && len(r.Granted) > 0 {
+		return scopeSet(r.Granted), " chose these scopes itself, because none was asked for by name" // RFC 6749 §3.3
+	}
 	return scopeSet(set, r.Always), " puts these into every token, asked for or not: " + strings.Join(r.Always, " ")
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -81,6 +83,46 @@ func TestSignInAgainAsksForAllBefore(t *testing.T) {
 		}
 		if want := []string{"read", "read write", "admin read write"}; !slices.Equal(asked, want) {
 			t.Errorf("asked for %q, want %q", asked, want)
+		}
+	})
+}
+
+// TestIssuerThatChoosesTheScopes: where the server names none, the issuer may fill in its own (RFC 6749 §3.3). The person
+// is shown them, once, and no host gets them without that.
+func TestIssuerThatChoosesTheScopes(t *testing.T) {
+	chooses := func(t *testing.T) *house {
+		h := newHouse(t, oauthtest.WiderScopes("standard")).open()
+		h.server.Metadata(func(doc map[string]any) { delete(doc, "scopes_supported") })
+		return h
+	}
+	bubble(t, func(t *testing.T) {
+		h := chooses(t)
+		defer func() { h.broker.Close() }()
+		first := h.mustToken(host("claude"))
+		asked := h.questions()
+		if len(asked) != 2 || len(asked[0].Scopes) != 0 || len(asked[1].Scopes) != 1 || !strings.Contains(asked[1].Why, "chose these scopes itself") {
+			t.Errorf("%+v", asked)
+		}
+		if first.Scope != "standard" || h.refreshes() != 0 || h.browsers != 1 {
+			t.Errorf("scope %q after %d refreshes and %d browsers", first.Scope, h.refreshes(), h.browsers)
+		}
+		h.person = forbidden(t)
+		time.Sleep(2 * time.Hour)
+		if again := h.mustToken(host("claude")); again.Scope != "standard" || h.refreshes() != 1 {
+			t.Errorf("scope %q after %d refreshes", again.Scope, h.refreshes())
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		h := chooses(t)
+		defer func() { h.broker.Close() }()
+		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+			if len(q.Scopes) > 0 {
+				return no(ctx, q)
+			}
+			return always(ctx, q)
+		}
+		if _, err := h.token(host("claude")); !errors.Is(err, localapi.ErrConsentDenied) {
+			t.Errorf("err = %v", err)
 		}
 	})
 }
