@@ -72,6 +72,9 @@ type IssuerConfig struct {
 	Opaque      bool   // access tokens are random text instead of JWTs
 	Audience    string // put into every token instead of the resource; "" means the resource, as RFC 8707 wants it
 
+	// Claims are put into every JWT, instead of its own of the same names.
+	Claims map[string]any
+
 	// Granted turns the scopes that were asked for into those that are granted, for issuers that give more or less;
 	// nil grants what was asked for.
 	Granted func(asked []string) []string

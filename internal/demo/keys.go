@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -93,10 +94,12 @@ func (i *Issuer) newAccessToken(g *grant, scopes []string) (string, error) {
 	now := time.Now()
 	token := random() + random()
 	if !i.cfg.Opaque {
+		more := map[string]any{"client_id": g.client, "scope": strings.Join(scopes, " ")}
+		maps.Copy(more, i.cfg.Claims)
 		signed, err := i.sign(jwt.Claims{
 			Issuer: i.cfg.ID, Subject: g.account, Audience: jwt.Audience{i.audience(g)}, ID: random(),
 			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(i.cfg.AccessTTL)),
-		}, map[string]any{"client_id": g.client, "scope": strings.Join(scopes, " ")})
+		}, more)
 		if err != nil {
 			return "", fmt.Errorf("access token: %w", err)
 		}

@@ -86,6 +86,9 @@ func AuthMethod(method string) IssuerOption {
 // Audience binds every token to this instead of the resource.
 func Audience(audience string) IssuerOption { return func(s *issuerSetup) { s.Audience = audience } }
 
+// Claims puts these into every JWT, instead of its own of the same names.
+func Claims(claims map[string]any) IssuerOption { return func(s *issuerSetup) { s.Claims = claims } }
+
 // ExactRedirects compares the port of loopback redirect URIs too.
 func ExactRedirects() IssuerOption { return func(s *issuerSetup) { s.ExactRedirects = true } }
 
