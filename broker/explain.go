@@ -116,6 +116,8 @@ func explainIssuer(e *localapi.Error, err error, server string) bool {
 		e.Kind, e.Hint = localapi.ErrIssuer, "tell the issuer's owner"
 	case errors.As(err, &refused) && refused.Code == "access_denied":
 		e.Kind, e.Hint = localapi.ErrConsentDenied, "sign in again and allow it there"
+	case errors.As(err, &refused) && refused.Code == "invalid_client":
+		e.Kind, e.Hint = localapi.ErrIssuer, "if you entered a client ID for this issuer, look at the issuer's page whether it is right and has a secret, and enter both again: vk client "+server+" --client-id ID --secret-stdin"
 	case refusedResource(err):
 		e.Kind, e.Hint = localapi.ErrIssuer, "the issuer must make out tokens to the server (RFC 8707); or sign in again and accept the quirk no-resource when Valet Key asks"
 	case errors.As(err, &refused):

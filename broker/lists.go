@@ -66,7 +66,7 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 		out.State, out.Problem = localapi.StateSignIn, sentence(r.Problem)
 	case r.open(): // nothing can be missing
 	case !out.Renewable && !alive:
-		out.State, out.Problem = localapi.StateSignIn, "The token ran out and the issuer gave no refresh token."
+		out.State, out.Problem = localapi.StateSignIn, "No token is left, and the issuer gave no refresh token to get another."
 	case g.unsaved:
 		out.State, out.Problem = localapi.StateUnsaved, "The keychain did not take the newest refresh token yet. Keep Valet Key running and unlock the keychain."
 	case g.down != "":

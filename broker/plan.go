@@ -79,7 +79,7 @@ func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 		return step{serve: h}
 	}
 	if !rec.renewable() {
-		return b.planSignIn(g, w, set, "the token ran out and the issuer gave no refresh token")
+		return b.planSignIn(g, w, set, "no token is left, and the issuer gave no refresh token to get another")
 	}
 	if w.refreshed[set.key()] {
 		return fail(localapi.Errorf(localapi.ErrIssuer, "%s issued a token that had already run out", hostOf(rec.Issuer)).

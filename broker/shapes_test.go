@@ -379,3 +379,43 @@ func TestScopesThatNobodyAskedFor(t *testing.T) {
 		}
 	})
 }
+
+// TestTokenWithoutEnd: a token that does not run out is kept in memory only, as every other, so a restart costs a sign-in.
+func TestTokenWithoutEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newShapeHouse(t, shape{file: "github.json", at: gitHubAt, client: "s3cret", opts: []oauthtest.IssuerOption{oauthtest.Opaque(), oauthtest.AccessTTL(century)}, bend: gitHub(nil)})
+		h.mustToken(host("claude"), "repo")
+		h.restart()
+		defer func() { h.broker.Close() }()
+		_, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL, Interaction: localapi.InteractionNone})
+		if !errors.Is(err, localapi.ErrSignInRequired) || !strings.Contains(err.Error(), "no token is left") {
+			t.Errorf("err = %v", err)
+		}
+		if g := h.grant(); g.State != localapi.StateSignIn || !strings.Contains(g.Problem, "No token is left") {
+			t.Errorf("%s: %s", g.State, g.Problem)
+		}
+	})
+}
+
+// TestWrongSecretAtGitHub: the person learns where to enter it again.
+func TestWrongSecretAtGitHub(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newShapeHouse(t, shape{file: "github.json", at: gitHubAt, client: "s3cret", bend: gitHub(nil)})
+		defer func() { h.broker.Close() }()
+		knows := h.person
+		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+			a, err := knows(ctx, q)
+			a.ClientSecret = secret.Text{}
+			return a, err
+		}
+		_, err := h.token(host("claude"), "repo")
+		if e := (*localapi.Error)(nil); !errors.Is(err, localapi.ErrIssuer) || !errors.As(err, &e) || !strings.Contains(e.Hint, "vk client "+serverURL) {
+			t.Fatalf("%v", err)
+		}
+		req := localapi.RegistrationRequest{Resource: serverURL, ClientID: "desk-1", ClientSecret: secret.New("s3cret")}
+		if _, err := h.broker.Register(t.Context(), host("vk"), req); err != nil {
+			t.Fatal(err)
+		}
+		h.mustToken(host("claude"), "repo")
+	})
+}
