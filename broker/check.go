@@ -200,6 +200,9 @@ func cure(rec record, c localapi.Check) localapi.Quirk {
 		if tokencheck.SlashApart(f.Found, rec.Issuer) {
 			return localapi.Quirk{Name: localapi.QuirkIssuerSlash}
 		}
+		if f.Found != "" && c.Passed(localapi.CheckSignature) { // a key of the issuer it came from vouches for it
+			return localapi.Quirk{Name: localapi.QuirkIssuer, Value: f.Found}
+		}
 	}
 	return localapi.Quirk{}
 }

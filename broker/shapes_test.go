@@ -204,6 +204,10 @@ func TestShapesLive(t *testing.T) {
 			shape: shape{file: "scalekit.json", at: scalekitAt, opts: []oauthtest.IssuerOption{oauthtest.Claims(map[string]any{"aud": scalekitAudience})}},
 			asked: "consent", auth: "none", check: localapi.CheckVerified, after: "sign-in", signIns: 3, registers: 1,
 		},
+		"Scalekit, tokens of the environment": {
+			shape: shape{file: "scalekit.json", at: scalekitAt, opts: []oauthtest.IssuerOption{oauthtest.Claims(map[string]any{"aud": scalekitAudience, "iss": "https://env.scalekit.com"})}},
+			asked: "consent quirk", auth: "none", check: localapi.CheckAccepted, after: "sign-in", signIns: 3, registers: 1,
+		},
 		"Google": {
 			shape: shape{file: "google.json", at: googleAt, client: "s3cret", opts: []oauthtest.IssuerOption{oauthtest.Opaque()}, bend: deaf},
 			asked: "consent client_id", auth: "basic", check: localapi.CheckOpaque, after: "sign-in", signIns: 3, revokes: true,
@@ -342,6 +346,42 @@ func TestAudienceOfAnotherServer(t *testing.T) {
 			t.Errorf("question %+v", q)
 		}
 	})
+}
+
+// TestTokenThatNamesAnotherIssuer: the person is asked about it only when a key of the issuer it came from signed it.
+func TestTokenThatNamesAnotherIssuer(t *testing.T) {
+	const environment = "https://env.scalekit.com"
+	s := shape{file: "scalekit.json", at: scalekitAt, opts: []oauthtest.IssuerOption{oauthtest.Claims(map[string]any{"iss": environment})}}
+	for name, c := range map[string]struct {
+		keys  oauthtest.FaultFunc
+		asked string
+		hint  string
+	}{
+		"its keys vouch for it": {nil, "consent quirk", "accept the quirk issuer"},
+		"keys out of reach":     {oauthtest.Status(http.StatusServiceUnavailable), "consent", "switch the checks off"},
+		"other keys":            {oauthtest.Body(`{"keys":[]}`), "consent", "switch the checks off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				h := newShapeHouse(t, s)
+				defer func() { h.broker.Close() }()
+				h.issuer.Fault(demo.JWKSPath, c.keys)
+				h.person = onQuirks(no)
+				_, err := h.token(host("claude"), "read")
+				if e := (*localapi.Error)(nil); !errors.Is(err, localapi.ErrIssuer) || !errors.As(err, &e) || !strings.Contains(e.Message, environment) || !strings.Contains(e.Hint, c.hint) {
+					t.Errorf("%v", err)
+				}
+				for _, q := range h.questions() {
+					if q.Kind == face.KindQuirk && (q.Quirk.Name != localapi.QuirkIssuer || q.Quirk.Value != environment) {
+						t.Errorf("asked about %+v", q.Quirk)
+					}
+				}
+				if kinds := h.kinds(); kinds != c.asked {
+					t.Errorf("asked %q", kinds)
+				}
+			})
+		})
+	}
 }
 
 // TestGitHubAppRefused: a refresh token of a GitHub App that has run out is refused under GitHub's own name and with HTTP

@@ -51,3 +51,8 @@ type Finding struct {
 func (c Check) Failed() []Finding {
 	return slices.DeleteFunc(slices.Clone(c.Findings), func(f Finding) bool { return f.Result != FindingFailed })
 }
+
+// Passed reports whether the check of that name was done and found nothing wrong.
+func (c Check) Passed(name string) bool {
+	return slices.ContainsFunc(c.Findings, func(f Finding) bool { return f.Name == name && f.Result == FindingPassed })
+}

@@ -13,6 +13,7 @@ import (
 // beyond what its metadata says.
 const (
 	QuirkAudience     = "audience"      // tokens for Value, instead of the resource, are handed out; "" is a token that names nobody
+	QuirkIssuer       = "issuer"        // tokens that name Value as their issuer are handed out, though another issued them
 	QuirkIssuerSlash  = "issuer-slash"  // the issuer's name may differ in one slash at the end
 	QuirkNoResource   = "no-resource"   // the resource is not sent to the issuer, so tokens are bound to no server
 	QuirkPKCEUnlisted = "pkce-unlisted" // the issuer does not say that it checks PKCE
@@ -24,14 +25,14 @@ const (
 
 // quirkNames are all of them, and whether each has a Value.
 var quirkNames = map[string]bool{
-	QuirkAudience: true, QuirkIssuerSlash: false, QuirkNoResource: false, QuirkPKCEUnlisted: false, QuirkUnchecked: false,
+	QuirkAudience: true, QuirkIssuer: true, QuirkIssuerSlash: false, QuirkNoResource: false, QuirkPKCEUnlisted: false, QuirkUnchecked: false,
 	QuirkParameters: true, QuirkDPoP: false,
 }
 
 // Quirk is one of them.
 type Quirk struct {
 	Name       string    `json:"name"`
-	Value      string    `json:"value,omitempty"` // of QuirkAudience and QuirkParameters
+	Value      string    `json:"value,omitempty"` // of QuirkAudience, QuirkIssuer and QuirkParameters
 	AcceptedAt time.Time `json:"accepted_at,omitzero"`
 }
 
@@ -60,7 +61,7 @@ func ParseQuirk(s string) (Quirk, error) {
 	name, value, has := strings.Cut(s, "=")
 	valued, known := quirkNames[name]
 	if !known || has != valued {
-		return Quirk{}, fmt.Errorf("must be %s=VALUE, %s, %s, %s, %s, %s=NAME=VALUE or %s", QuirkAudience, QuirkIssuerSlash,
+		return Quirk{}, fmt.Errorf("must be %s=VALUE, %s=VALUE, %s, %s, %s, %s, %s=NAME=VALUE or %s", QuirkAudience, QuirkIssuer, QuirkIssuerSlash,
 			QuirkNoResource, QuirkPKCEUnlisted, QuirkUnchecked, QuirkParameters, QuirkDPoP)
 	}
 	if name == QuirkParameters {
@@ -79,6 +80,8 @@ func (q Quirk) Meaning() string {
 			return "Tokens that name no server are handed out. Whoever gets one may be able to use it at other servers of the same issuer."
 		}
 		return "Tokens made out to “" + q.Value + "” are handed out, although that is not this server's address. Whoever gets one may be able to use it wherever that name counts."
+	case QuirkIssuer:
+		return "Tokens that name “" + q.Value + "” as their issuer are handed out, although they come from another. They must still be signed with a key of the one they come from."
 	case QuirkIssuerSlash:
 		return "The issuer may write its own name with a slash more or less at the end. Everything else of the name must be the same."
 	case QuirkNoResource:

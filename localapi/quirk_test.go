@@ -6,7 +6,7 @@ import (
 )
 
 func TestParseQuirk(t *testing.T) {
-	for _, s := range []string{"audience=api://x", "audience=", "issuer-slash", "no-resource", "pkce-unlisted", "unchecked", "dpop", "parameters=access_type=offline&prompt=consent"} {
+	for _, s := range []string{"audience=api://x", "audience=", "issuer=https://env.example", "issuer-slash", "no-resource", "pkce-unlisted", "unchecked", "dpop", "parameters=access_type=offline&prompt=consent"} {
 		q, err := ParseQuirk(s)
 		if err != nil || q.String() != s || q.Meaning() == (Quirk{}).Meaning() {
 			t.Errorf("%q: %+v, %v, %q", s, q, err, q.Meaning())

@@ -56,7 +56,7 @@ const (
 // Several consents for one host and resource add up. A consent also lets the host ask to sign in to the server and to
 // forget it. A server that names no issuer, as in MCP 2025-03-26, is used only by consents with "without_metadata": true;
 // its own origin is then taken for the issuer. What is wrong with a server and accepted all the same stands in the
-// consent too, under "quirks": "audience=VALUE", "issuer-slash", "no-resource", "unchecked"; see localapi.Quirk for what each means.
+// consent too, under "quirks": "audience=VALUE", "issuer=VALUE", "issuer-slash", "no-resource", "unchecked"; see localapi.Quirk for what each means.
 //
 // The file can only allow: it is read again when it, or a file it names, has changed, and while it cannot be used it
 // allows nothing. Its methods are safe for concurrent use.

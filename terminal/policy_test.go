@@ -47,7 +47,7 @@ func TestParsePolicy(t *testing.T) {
 		{"a flag that is no flag", `{"consents":[{"host":"*","resource":"*","scopes":[],"without_metadata":"yes"}]}`, "without_metadata must be true or false"},
 		{"twice", `{"consents":[],"consents":[` + ok + `]}`, `field "consents" stands twice in the policy`},
 		{"scopes twice", `{"consents":[{"host":"*","resource":"*","scopes":["a"],"scopes":["*"]}]}`, `field "scopes" stands twice in a consent`},
-		{"a quirk nobody knows", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["x"]}]}`, "a quirk must be audience=VALUE, issuer-slash, no-resource, pkce-unlisted, unchecked, parameters=NAME=VALUE or dpop"},
+		{"a quirk nobody knows", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["x"]}]}`, "a quirk must be audience=VALUE, issuer=VALUE, issuer-slash, no-resource, pkce-unlisted, unchecked, parameters=NAME=VALUE or dpop"},
 		{"a parameter that is ours", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["parameters=scope=all"]}]}`, "a quirk must not hold scope: Valet Key sets that itself"},
 		{"an audience without a value", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["audience"]}]}`, "a quirk must be audience=VALUE"},
 		{"a value where none belongs", `{"consents":[{"host":"*","resource":"*","scopes":[],"quirks":["unchecked=1"]}]}`, "a quirk must be audience=VALUE"},
@@ -137,7 +137,7 @@ func TestPolicyAllows(t *testing.T) {
 		{"host":"exe:/usr/bin/root","resource":"*","scopes":["a"]},
 		{"host":"exe:/usr/bin/x","resource":"https://old.example/","scopes":["a"],"without_metadata":true},
 		{"host":"exe:/usr/bin/x","resource":"https://old.example/","scopes":["b"]},
-		{"host":"exe:/usr/bin/x","resource":"https://odd.example/","scopes":["a"],"quirks":["audience=api://x","issuer-slash"]},
+		{"host":"exe:/usr/bin/x","resource":"https://odd.example/","scopes":["a"],"quirks":["audience=api://x","issuer-slash","issuer=https://odd.example"]},
 		{"host":"*","resource":"https://public.example/","scopes":["*"]}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +209,8 @@ func TestPolicyAllows(t *testing.T) {
 		{"a quirk without a value", quirk("issuer-slash", "", "https://odd.example/"), once(), ""},
 		{"a quirk that shows during a sign-in", ours(quirk("issuer-slash", "", "https://odd.example/")), once(), ""},
 		{"a quirk of another server during a sign-in", ours(quirk("issuer-slash", "", mcp)), face.Answer{}, `has the quirk "issuer-slash"`},
+		{"a quirk with an issuer", quirk("issuer", "https://odd.example", "https://odd.example/"), once(), ""},
+		{"a quirk of another issuer", quirk("issuer", "https://evil.example", "https://odd.example/"), face.Answer{}, `has the quirk "issuer=https://evil.example"`},
 		{"a quirk of another value", quirk("audience", "api://y", "https://odd.example/"), face.Answer{}, `has the quirk "audience=api://y"`},
 		{"a quirk that is not there", quirk("unchecked", "", "https://odd.example/"), face.Answer{}, `has the quirk "unchecked"`},
 		{"a quirk of another server", quirk("issuer-slash", "", mcp), face.Answer{}, `has the quirk "issuer-slash"`},

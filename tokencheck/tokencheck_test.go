@@ -147,6 +147,8 @@ func TestClaims(t *testing.T) {
 		"another issuer":                  {claims("iss", "https://evil.example"), nil, nil, localapi.CheckIssuer, "failed", "wrong"},
 		"an issuer with a slash":          {claims("iss", issuerID+"/"), nil, nil, localapi.CheckIssuer, "failed", "wrong"},
 		"an accepted slash":               {claims("iss", issuerID+"/"), quirk("issuer-slash", ""), nil, localapi.CheckIssuer, "accepted", "accepted"},
+		"an accepted other name":          {claims("iss", "https://example.com"), quirk("issuer", "https://example.com"), nil, localapi.CheckIssuer, "accepted", "accepted"},
+		"another than the accepted name":  {claims("iss", "https://evil.example"), quirk("issuer", "https://example.com"), nil, localapi.CheckIssuer, "failed", "wrong"},
 		"two slashes":                     {claims("iss", issuerID+"//"), quirk("issuer-slash", ""), nil, localapi.CheckIssuer, "failed", "wrong"},
 		"an issuer in other capitals":     {claims("iss", strings.ToUpper(issuerID)), quirk("issuer-slash", ""), nil, localapi.CheckIssuer, "failed", "wrong"},
 		"no issuer":                       {claims("iss", nil), nil, nil, localapi.CheckIssuer, "unknown", "unknown"},
