@@ -158,11 +158,12 @@ func closed(status int) func(h *house) {
 }
 
 const (
-	oktaAt     = "https://org.okta.com/oauth2/default/.well-known/openid-configuration"
-	auth0At    = "https://tenant.auth0.com/.well-known/openid-configuration"
-	scalekitAt = "https://env.scalekit.com/resources/res_1/.well-known/oauth-authorization-server"
-	googleAt   = "https://accounts.google.com/.well-known/openid-configuration"
-	gitHubAt   = "https://github.com/.well-known/oauth-authorization-server/login/oauth"
+	oktaAt       = "https://org.okta.com/.well-known/oauth-authorization-server/oauth2/default"
+	oktaOpenIDAt = "https://org.okta.com/oauth2/default/.well-known/openid-configuration"
+	auth0At      = "https://tenant.auth0.com/.well-known/openid-configuration"
+	scalekitAt   = "https://env.scalekit.com/resources/res_1/.well-known/oauth-authorization-server"
+	googleAt     = "https://accounts.google.com/.well-known/openid-configuration"
+	gitHubAt     = "https://github.com/.well-known/oauth-authorization-server/login/oauth"
 
 	century = 100 * 365 * 24 * time.Hour
 )
@@ -188,13 +189,19 @@ func TestShapesLive(t *testing.T) {
 			shape: shape{file: "okta.json", at: oktaAt, client: "-", opts: []oauthtest.IssuerOption{oauthtest.Audience(serverURL)}, bend: closed(http.StatusUnauthorized)},
 			asked: "consent client_id", auth: "none", offline: true, check: localapi.CheckVerified, after: "refreshed", signIns: 2, revokes: true, registers: 1,
 		},
-		"Okta, 403": {
-			shape: shape{file: "okta.json", at: oktaAt, client: "-", opts: []oauthtest.IssuerOption{oauthtest.Audience(serverURL)}, bend: closed(http.StatusForbidden)},
+		"Okta, 403, at the place it had before": {
+			shape: shape{file: "okta.json", at: oktaOpenIDAt, client: "-", opts: []oauthtest.IssuerOption{oauthtest.Audience(serverURL)}, bend: closed(http.StatusForbidden)},
 			asked: "consent client_id", auth: "none", offline: true, check: localapi.CheckVerified, after: "refreshed", signIns: 2, revokes: true, registers: 1,
 		},
 		"Auth0, with the profile": {
-			shape: shape{file: "auth0.json", at: auth0At},
+			shape: shape{file: "auth0.json", at: auth0At, opts: []oauthtest.IssuerOption{oauthtest.Iss("https://tenant.auth0.com/")}},
 			asked: "consent", auth: "none", offline: true, check: localapi.CheckVerified, after: "refreshed", signIns: 2, revokes: true, registers: 1,
+		},
+		"Auth0, named without its slash": {
+			shape: shape{file: "auth0.json", at: auth0At, bend: func(h *house) {
+				h.server.Metadata(func(doc map[string]any) { doc["authorization_servers"] = []string{"https://tenant.auth0.com"} })
+			}},
+			asked: "consent quirk", auth: "none", offline: true, check: localapi.CheckVerified, after: "refreshed", signIns: 2, revokes: true, registers: 1,
 		},
 		"Auth0, with a default audience": {
 			shape: shape{file: "auth0.json", at: auth0At, opts: []oauthtest.IssuerOption{oauthtest.Audience(otherAudience)}, bend: deaf},
@@ -208,7 +215,11 @@ func TestShapesLive(t *testing.T) {
 			shape: shape{file: "scalekit.json", at: scalekitAt, opts: []oauthtest.IssuerOption{oauthtest.Claims(map[string]any{"aud": scalekitAudience, "iss": "https://env.scalekit.com"})}},
 			asked: "consent quirk", auth: "none", check: localapi.CheckAccepted, after: "sign-in", signIns: 3, registers: 1,
 		},
-		"Google": {
+		"Google, a desktop app": {
+			shape: shape{file: "google.json", at: googleAt, client: "s3cret", opts: []oauthtest.IssuerOption{oauthtest.Opaque(), oauthtest.FreeRefresh(), oauthtest.NoRotation()}, bend: deaf},
+			asked: "consent client_id", auth: "basic", check: localapi.CheckOpaque, after: "refreshed", signIns: 2, revokes: true,
+		},
+		"Google, a web app": {
 			shape: shape{file: "google.json", at: googleAt, client: "s3cret", opts: []oauthtest.IssuerOption{oauthtest.Opaque()}, bend: deaf},
 			asked: "consent client_id", auth: "basic", check: localapi.CheckOpaque, after: "sign-in", signIns: 3, revokes: true,
 		},

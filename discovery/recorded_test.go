@@ -23,6 +23,7 @@ func TestRecordedShapes(t *testing.T) {
 		{"auth0.json", "https://tenant.auth0.com/", "https://tenant.auth0.com/.well-known/openid-configuration", nil, true, true, true, false},
 		{"auth0.json", "https://tenant.auth0.com", "https://tenant.auth0.com/.well-known/openid-configuration", ErrMismatch, false, false, false, false},
 		{"google.json", "https://accounts.google.com", "https://accounts.google.com/.well-known/openid-configuration", nil, false, true, false, false},
+		{"okta.json", "https://org.okta.com/oauth2/default", "https://org.okta.com/.well-known/oauth-authorization-server/oauth2/default", nil, true, true, true, false},
 		{"okta.json", "https://org.okta.com/oauth2/default", "https://org.okta.com/oauth2/default/.well-known/openid-configuration", nil, true, true, true, false},
 		{"scalekit.json", "https://env.scalekit.com/resources/res_1", "https://env.scalekit.com/.well-known/oauth-authorization-server/resources/res_1", nil, true, false, false, false},
 		{"scalekit.json", "https://env.scalekit.com/resources/res_1", "https://env.scalekit.com/resources/res_1/.well-known/oauth-authorization-server", nil, true, false, false, false},

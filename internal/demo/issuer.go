@@ -68,6 +68,7 @@ type IssuerConfig struct {
 	FetchDocument func(ctx context.Context, url string) ([]byte, error)
 
 	NoRefresh   bool   // never issue refresh tokens
+	FreeRefresh bool   // issue them also to who asks for scopes without offline_access
 	KeepRefresh bool   // no rotation: a refresh token stays as it is
 	Opaque      bool   // access tokens are random text instead of JWTs
 	Audience    string // put into every token instead of the resource; "" means the resource, as RFC 8707 wants it

@@ -42,6 +42,9 @@ func RefreshTTL(d time.Duration) IssuerOption { return func(s *issuerSetup) { s.
 // NoRefresh issues no refresh tokens.
 func NoRefresh() IssuerOption { return func(s *issuerSetup) { s.NoRefresh = true } }
 
+// FreeRefresh issues refresh tokens also without offline_access.
+func FreeRefresh() IssuerOption { return func(s *issuerSetup) { s.FreeRefresh = true } }
+
 // NoRotation keeps the same refresh token over all refreshes and does not repeat it in the answer.
 func NoRotation() IssuerOption { return func(s *issuerSetup) { s.KeepRefresh = true } }
 
