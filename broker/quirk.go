@@ -18,23 +18,11 @@ import (
 // What an issuer or a server gets wrong and the person accepts, and what they set for it, is data in the record: a
 // localapi.Quirk. What is wrong is asked about once, with what it means, and none is assumed.
 
-// need is what an issuer in use wants to be sent and no metadata tells of.
-type need struct {
-	issuer     string // its identifier
-	parameters string // the value of a localapi.QuirkParameters
-	why        string
-}
-
-// needs are proposed to the person when they sign in at one of these issuers. docs/issuers.md says where each is from.
-var needs = []need{
-	{"https://accounts.google.com", "access_type=offline&prompt=consent", "accounts.google.com lets a sign-in last longer than an hour only if it is sent a parameter of its own"},
-}
-
 // demand is something about a sign-in that the person decides on before anything is sent to the issuer.
 type demand struct {
 	quirk   localapi.Quirk
 	why     string
-	refusal error // what a no comes to; nil: the sign-in goes on without
+	refusal error // what a no comes to
 }
 
 // demands are those of a sign-in to t.
@@ -44,16 +32,10 @@ func (b *Broker) demands(t *target, request oauthflow.Request) (list []demand) {
 		list = append(list, demand{localapi.Quirk{Name: localapi.QuirkIssuerSlash}, why, localapi.Errorf(localapi.ErrDiscovery, "%s", why).
 			WithHint("tell the server's owner to write the issuer as it does itself; or sign in again and accept the quirk issuer-slash when Valet Key asks")})
 	}
-	redirects := b.flow.Redirects(request)
-	if t.issuer.PKCEUnlisted && redirects {
+	if t.issuer.PKCEUnlisted && b.flow.Redirects(request) {
 		why := hostOf(t.issuer.ID) + " does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)"
 		list = append(list, demand{localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, why, localapi.Errorf(localapi.ErrDiscovery, "%s", why).
 			WithHint("tell the issuer's owner to publish it; or sign in again and accept the quirk pkce-unlisted when Valet Key asks")})
-	}
-	for _, n := range needs {
-		if n.issuer == t.issuer.ID && redirects {
-			list = append(list, demand{quirk: localapi.Quirk{Name: localapi.QuirkParameters, Value: n.parameters}, why: n.why})
-		}
 	}
 	return list
 }
@@ -108,7 +90,7 @@ func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Reque
 			quirks, accepted = append(quirks, quirk), append(accepted, quirk)
 		case ctx.Err() != nil:
 			return oauthflow.Registration{}, nil, nil, ctx.Err()
-		case d.refusal != nil:
+		default:
 			return oauthflow.Registration{}, nil, nil, d.refusal
 		}
 	}

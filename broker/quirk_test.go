@@ -177,26 +177,3 @@ func TestParameters(t *testing.T) {
 		}
 	})
 }
-
-// What an issuer in use wants and no metadata tells of is proposed, once, and a no lets the sign-in go on without.
-func TestNeeds(t *testing.T) {
-	for _, accept := range []bool{true, false} {
-		bubble(t, func(t *testing.T) {
-			h := newHouse(t)
-			google := h.world.AddIssuer("https://accounts.google.com")
-			h.world.AddServer("https://drive.example.com/mcp", google.ID())
-			if !accept {
-				h.person = onQuirks(no)
-			}
-			h.open()
-			defer h.broker.Close()
-			if _, err := h.broker.Token(t.Context(), host("a"), localapi.TokenRequest{Resource: "https://drive.example.com/mcp"}); err != nil {
-				t.Fatal(err)
-			}
-			sent := google.Requests(demo.AuthorizePath)[0]
-			if (sent.Get("access_type") == "offline") != accept || len(h.questions()) != 2 {
-				t.Errorf("accepted %v, sent %v after %d questions", accept, sent, len(h.questions()))
-			}
-		})
-	}
-}
