@@ -217,7 +217,7 @@ func (b *Broker) opensPage(t *target) bool {
 // there helps.
 func (b *Broker) noteDisowned(ctx context.Context, issuer, account string, err error) (disowned bool) {
 	var refused *oauthflow.Error
-	if !errors.As(err, &refused) || refused.Step != oauthflow.StepEnterprise || !slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
+	if errors.Is(err, oauthflow.ErrUnavailable) || !errors.As(err, &refused) || refused.Step != oauthflow.StepEnterprise || !slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
 		return false
 	}
 	r, ok := b.preRegistered(issuer)

@@ -162,6 +162,7 @@ const (
 	oktaOpenIDAt = "https://org.okta.com/oauth2/default/.well-known/openid-configuration"
 	auth0At      = "https://tenant.auth0.com/.well-known/openid-configuration"
 	scalekitAt   = "https://env.scalekit.com/resources/res_1/.well-known/oauth-authorization-server"
+	entraAt      = "https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0/.well-known/openid-configuration"
 	googleAt     = "https://accounts.google.com/.well-known/openid-configuration"
 	gitHubAt     = "https://github.com/.well-known/oauth-authorization-server/login/oauth"
 
@@ -192,6 +193,10 @@ func TestShapesLive(t *testing.T) {
 		"Okta, 403, at the place it had before": {
 			shape: shape{file: "okta.json", at: oktaOpenIDAt, client: "-", opts: []oauthtest.IssuerOption{oauthtest.Audience(serverURL)}, bend: closed(http.StatusForbidden)},
 			asked: "consent client_id", auth: "none", offline: true, check: localapi.CheckVerified, after: "refreshed", signIns: 2, revokes: true, registers: 1,
+		},
+		"Entra": {
+			shape: shape{file: "entra.json", at: entraAt, client: "-", opts: []oauthtest.IssuerOption{oauthtest.Audience("desk-1")}},
+			asked: "consent quirk client_id quirk", auth: "none", offline: true, check: localapi.CheckAccepted, after: "refreshed", signIns: 2,
 		},
 		"Auth0, with the profile": {
 			shape: shape{file: "auth0.json", at: auth0At, opts: []oauthtest.IssuerOption{oauthtest.Iss("https://tenant.auth0.com/")}},
