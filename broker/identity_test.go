@@ -184,6 +184,25 @@ func TestTheEnterpriseEndsTheSignIn(t *testing.T) {
 	}
 }
 
+// An enterprise that cannot be reached decides nothing, whatever its answer says.
+func TestAnEnterpriseThatIsAwayCostsNoIdentity(t *testing.T) {
+	inOffice(t, func(t *testing.T, c *company) {
+		c.mustToken(host("claude"), "files:read")
+		time.Sleep(2 * time.Minute)
+		c.person = forbidden(t)
+		c.idp.Fault(demo.TokenPath, oauthtest.OAuthError(503, "invalid_grant", "busy"))
+		if _, err := c.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrUnavailable) {
+			t.Errorf("%v", err)
+		}
+		c.idp.Fault(demo.TokenPath, c.sayWho)
+		time.Sleep(2 * time.Minute)
+		c.mustToken(host("claude"), "files:read")
+		if c.browsers != 1 {
+			t.Errorf("%d pages", c.browsers)
+		}
+	})
+}
+
 // An enterprise may want the person to sign in in another way, or more recently, than they did (RFC 9470). The next
 // sign-in there is as it wants, until one succeeds.
 func TestTheEnterpriseWantsAnotherSignIn(t *testing.T) {
