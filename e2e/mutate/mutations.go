@@ -49,7 +49,7 @@ var mutations = []mutation{
 	{"CBK-8 Host of the callback", "oauthflow/callback.go", "r.Host != here.authority() || ", "", nil},
 	{"CBK-8 path of the callback", "oauthflow/callback.go", " || r.URL.EscapedPath() != here.path", "", nil},
 	{"ASM-10 no PKCE metadata", "oauthflow/flow.go", "if req.Issuer.PKCEUnlisted && !req.PKCEUnlisted {", "if req.Issuer.PKCEUnlisted && req.PKCEUnlisted && f == nil {", nil},
-	{"ASM-10 no PKCE metadata, without asking", "broker/quirk.go", "_, request.PKCEUnlisted = localapi.FindQuirk(quirks, localapi.QuirkPKCEUnlisted)", "request.PKCEUnlisted = true", nil},
+	{"ASM-10 no PKCE metadata, the question", "broker/quirk.go", "if t.issuer.PKCEUnlisted && b.flow.Redirects(request) {", "if t.issuer.PKCEUnlisted && !b.flow.Redirects(request) {", nil},
 	{"ASM-10 a no to an issuer without PKCE metadata", "broker/quirk.go", "		default:\n			return oauthflow.Registration{}, nil, nil, d.refusal\n", "", nil},
 	{"ASM-10 no S256", "discovery/issuer.go", `!i.PKCEUnlisted && !slices.Contains(methods, "S256") {`, `i.PKCEUnlisted && methods != nil {`, nil},
 	{"AZR-2 parameters that are ours", "localapi/quirk.go", "case slices.Contains(protocolParameters, name):", `case name == "":`, nil},
