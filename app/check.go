@@ -83,7 +83,7 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 // key is how a server's tokens are bound, where it takes bound ones (RFC 9449), and the switch for that.
 func (v *mainDrawing) key(g localapi.Grant) fyne.CanvasObject {
 	if g.Bound {
-		return fact("Key", text(plain("the server takes only tokens that are bound to a key, which stays in Valet Key (DPoP)")))
+		return fact("Key", text(plain("tokens are bound to a key, which stays in Valet Key (DPoP)")))
 	}
 	key := "dpop\n" + grantKey(g)
 	values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(plain("tokens are good for whoever has them"))),
