@@ -98,7 +98,7 @@ func (f *faces) usePolicy(path string) error {
 
 func preRegistered(c terminal.PolicyClient) oauthflow.Registration {
 	r := oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered,
-		GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion}
+		GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion, AssertionFile: c.AssertionFile}
 	if e := c.Enterprise; e != nil {
 		r.Enterprise = &oauthflow.Enterprise{Registration: preRegistered(*e), TokenEndpoint: e.TokenEndpoint, IDToken: e.IDToken}
 	}

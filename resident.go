@@ -23,6 +23,7 @@ import (
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/outbound"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/terminal"
 )
 
 // resident is the process that stays: broker, socket and tray. It ends with ctx, or when the person quits.
@@ -81,7 +82,7 @@ func resident(ctx context.Context, opts *options) error {
 		Store: store, Probe: probe,
 		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
 		Flow:      opts.flow(faces, out, log),
-		Ask:       faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings, OnChange: changed.ring,
+		Ask:       faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings, ReadAssertion: terminal.ReadAssertion, OnChange: changed.ring,
 		OpenURL: opts.opener(), Show: faces.show, Face: faces.kind, Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
 	})
 	if err != nil {

@@ -41,6 +41,10 @@ type Config struct {
 	// Clients finds a client that the person registered with an issuer beforehand. nil: none.
 	Clients func(issuer string) (oauthflow.Registration, bool)
 
+	// ReadAssertion reads a file that says who this computer or workload is, a JWT that only the person and the system can
+	// change. nil: there are none.
+	ReadAssertion func(path string) (secret.Text, error)
+
 	// Settings are what the person set for a server beforehand, by its resource: quirks that are Chosen. nil: nothing.
 	Settings func(resource string) []localapi.Quirk
 

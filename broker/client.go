@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
 )
 
-// Register answers POST /v1/client: when the person agrees, their client ID is used at the issuer from now on.
+// Register answers POST /v1/client: when the person agrees, their client is used at the issuer from now on, or no longer.
 func (b *Broker) Register(ctx context.Context, from *peer.Peer, req localapi.RegistrationRequest) (*localapi.Registered, error) {
 	w, err := newWant(ctx, from, localapi.TokenRequest{Resource: req.Resource, Client: req.Client})
 	if err != nil {
@@ -27,33 +28,70 @@ func (b *Broker) Register(ctx context.Context, from *peer.Peer, req localapi.Reg
 }
 
 func (b *Broker) register(ctx context.Context, w *want, req localapi.RegistrationRequest) (*localapi.Registered, error) {
-	if err := b.load(ctx); err != nil {
-		return nil, err
-	}
-	r, err := preRegistration(req.Issuer, req)
+	t, r, err := b.registering(ctx, w.url, req)
 	if err != nil {
 		return nil, err
 	}
-	t, err := b.discoverFor(ctx, w.url, req.Issuer)
-	if err != nil {
-		return nil, err
-	}
-	r.Issuer = t.issuer.ID
 	q := w.question(face.KindRegister, t.record())
 	q.ClientID = r.ClientID
 	q.Why = "The program named above asked that this client ID be used at this issuer from now on."
-	if r.Unattended() {
-		q.Notes = append(q.Notes, "This client gets tokens by itself ("+r.GrantType+"): nobody signs in, and what it may do was decided at the issuer.")
+	q.Notes = unattendedNotes(r, t.issuer)
+	if req.Remove {
+		q.Why = "The program named above asked that the client ID you set for this issuer be removed."
 	}
 	if _, _, err := b.ask(ctx, q); err != nil {
 		return nil, err
 	}
-	if err := b.saveClient(ctx, client{Issuer: r.Issuer, Server: t.server, Registration: keepRegistration(r)}); err != nil {
+	return b.keepRegistration(ctx, w, t, r)
+}
+
+// registering finds out what req is about: where its client belongs, and the client, checked. The zero Registration is
+// one to be removed.
+func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*target, oauthflow.Registration, error) {
+	var r oauthflow.Registration
+	if err := b.load(ctx); err != nil {
+		return nil, r, err
+	}
+	if !req.Remove {
+		var err error
+		if r, err = b.preRegistration(req.Issuer, req); err != nil {
+			return nil, r, err
+		}
+	}
+	t, err := b.discoverFor(ctx, server, req.Issuer)
+	if err != nil {
+		return nil, r, err
+	}
+	if b.cfg.Clients != nil {
+		if theirs, ok := b.cfg.Clients(t.issuer.ID); ok {
+			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "the policy file says that the client at %s is %s", t.issuer.ID, theirs.ClientID).
+				WithHint("change it there: what stands in the policy file comes first")
+		}
+	}
+	if req.Remove {
+		if _, ok := b.preRegistered(t.issuer.ID); !ok {
+			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "no client ID is set for %s", t.issuer.ID)
+		}
+		return t, r, nil
+	}
+	r.Issuer = t.issuer.ID
+	return t, r, b.findEnterprise(ctx, &oauthflow.Request{Registration: r}) // a misspelt one shows now
+}
+
+// keepRegistration sets what registering returned.
+func (b *Broker) keepRegistration(ctx context.Context, w *want, t *target, r oauthflow.Registration) (*localapi.Registered, error) {
+	rule, err := "client ID set for ", error(nil)
+	if r.ClientID == "" {
+		rule, err = "client ID removed for ", b.dropClient(ctx, t.issuer.ID)
+	} else {
+		err = b.saveClient(ctx, keepClient(r, t.server))
+	}
+	if err != nil {
 		return nil, err
 	}
-	b.activity.add(face.Entry{Time: time.Now(), Event: "register", RequestID: w.id, Host: w.from.Host.Name, HostKey: w.from.Host.Key, Resource: t.resource.ID, Decision: "done", Rule: "client ID set for " + r.Issuer})
+	b.activity.add(face.Entry{Time: time.Now(), Event: "register", RequestID: w.id, Host: w.from.Host.Name, HostKey: w.from.Host.Key, Resource: t.resource.ID, Decision: "done", Rule: rule + t.issuer.ID})
 	b.cfg.OnChange()
-	return &localapi.Registered{Issuer: r.Issuer, ClientID: r.ClientID}, nil
+	return &localapi.Registered{Issuer: t.issuer.ID, ClientID: r.ClientID}, nil
 }
 
 // discoverFor is discover with the issuer named by the person; "" leaves the choice.
@@ -82,43 +120,94 @@ func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (oauth
 	if err != nil {
 		return oauthflow.Registration{}, err
 	}
-	r, err := preRegistration(issuer, localapi.RegistrationRequest{ClientID: answer.ClientID, ClientSecret: answer.ClientSecret})
+	r, err := b.preRegistration(issuer, localapi.RegistrationRequest{ClientID: answer.ClientID, ClientSecret: answer.ClientSecret})
 	if err != nil {
 		return oauthflow.Registration{}, err
 	}
-	return r, b.saveClient(ctx, client{Issuer: issuer, Server: t.server, Registration: keepRegistration(r)})
+	return r, b.saveClient(ctx, keepClient(r, t.server))
 }
 
-// preRegistration checks a client that the person entered. The way it authenticates follows from the issuer's metadata
-// when it is used (oauthflow), so only the kind is fixed here.
-func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow.Registration, error) {
-	id := strings.TrimSpace(req.ClientID)
-	if id == "" || len(id) > 1024 || untrusted.Text(id, 1024) != id {
-		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the client ID is empty or not printable").
-			WithHint("copy it from the issuer's own page")
+// preRegistration checks a client that the person entered.
+func (b *Broker) preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow.Registration, error) {
+	r, err := entered(issuer, req.ClientID, req.ClientSecret, req.PrivateKey, req.KeyID)
+	if err != nil {
+		return r, err
 	}
-	if req.ClientSecret.Len() > 4096 {
-		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the client secret is longer than 4096 characters")
-	}
-	r := oauthflow.Registration{
-		Issuer: issuer, ClientID: id, Secret: req.ClientSecret, Source: oauthflow.SourcePreRegistered,
-		GrantType: req.GrantType, Key: req.PrivateKey, KeyID: req.KeyID,
-	}
-	if !r.Key.Empty() {
-		if _, err := oauthflow.ParseKey(r.Key); err != nil {
-			return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "%s", err).WithHint("give the file that holds it, as the issuer made it")
-		}
+	r.GrantType, r.AssertionFile = req.GrantType, req.AssertionFile
+	if r.GrantType == "" && (req.AssertionFile != "" || req.Enterprise != nil) {
+		r.GrantType = oauthflow.GrantJWTBearer
 	}
 	switch {
+	case req.Enterprise != nil:
+		e := req.Enterprise
+		there, err := entered(e.Issuer, e.ClientID, e.ClientSecret, e.PrivateKey, e.KeyID)
+		r.Enterprise = &oauthflow.Enterprise{Registration: there}
+		return r, err
+	case r.GrantType == oauthflow.GrantJWTBearer && r.AssertionFile == "":
+		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs who this is", r.GrantType).
+			WithHint("name the file that your platform keeps fresh: vk client with --assertion-file")
+	case r.GrantType == oauthflow.GrantJWTBearer:
+		_, err := b.assertion(r, localapi.ErrBadRequest)
+		return r, err
+	case r.AssertionFile != "":
+		return r, localapi.Errorf(localapi.ErrBadRequest, "assertion_file goes with the grant type %s only", oauthflow.GrantJWTBearer)
 	case r.GrantType == "":
 	case r.GrantType != oauthflow.GrantClientCredentials:
-		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %q cannot be set here", untrusted.Text(r.GrantType, 100)).
-			WithHint("use %s, or a policy file", oauthflow.GrantClientCredentials)
+		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %q is not known", untrusted.Text(r.GrantType, 100)).
+			WithHint("use %s, or leave it out", oauthflow.GrantClientCredentials)
 	case r.Secret.Empty() && r.Key.Empty():
-		return oauthflow.Registration{}, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType).
+		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType).
 			WithHint("give it one on standard input: vk client with --secret-stdin or --key-stdin")
 	}
 	return r, nil
+}
+
+// entered checks what the person entered of a client at one issuer. The way it authenticates follows from the issuer's
+// metadata when it is used (oauthflow).
+func entered(issuer, id string, words, key secret.Text, keyID string) (oauthflow.Registration, error) {
+	r := oauthflow.Registration{Issuer: issuer, ClientID: strings.TrimSpace(id), Secret: words, Key: key, KeyID: keyID, Source: oauthflow.SourcePreRegistered}
+	switch {
+	case r.ClientID == "" || len(r.ClientID) > 1024 || untrusted.Text(r.ClientID, 1024) != r.ClientID:
+		return r, localapi.Errorf(localapi.ErrBadRequest, "the client ID is empty or not printable").WithHint("copy it from the issuer's own page")
+	case words.Len() > 4096:
+		return r, localapi.Errorf(localapi.ErrBadRequest, "the client secret is longer than 4096 characters")
+	case key.Empty() && keyID != "":
+		return r, localapi.Errorf(localapi.ErrBadRequest, "a key ID is of no use without a private key")
+	case key.Empty():
+		return r, nil
+	}
+	if _, err := oauthflow.ParseKey(key); err != nil {
+		return r, localapi.Errorf(localapi.ErrBadRequest, "%s", err).WithHint("give the file that holds it, as the issuer made it")
+	}
+	return r, nil
+}
+
+// assertion reads what r's file says of who this is. A file that cannot be used is named in an error of that kind, never
+// quoted.
+func (b *Broker) assertion(r oauthflow.Registration, kind error) (secret.Text, error) {
+	if b.cfg.ReadAssertion == nil {
+		return secret.Text{}, localapi.Errorf(localapi.ErrUnavailable, "this Valet Key reads no files that say who it is")
+	}
+	text, err := b.cfg.ReadAssertion(r.AssertionFile)
+	if err != nil {
+		return text, localapi.Errorf(kind, "the file %s, which is to say who this is, cannot be used: %v", r.AssertionFile, err).
+			WithHint("your platform must write it there, as a JWT; or name another file: vk client with --assertion-file")
+	}
+	return text, nil
+}
+
+func (b *Broker) dropClient(ctx context.Context, issuer string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	err := b.records.deleteClient(ctx, issuer)
+	b.noteKeychain(err)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clients = slices.DeleteFunc(b.clients, func(c client) bool { return c.Issuer == issuer })
+	return nil
 }
 
 func (b *Broker) saveClient(ctx context.Context, c client) error {

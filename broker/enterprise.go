@@ -40,15 +40,20 @@ func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request)
 	return nil
 }
 
-// enterpriseNotes are what the person is told of r's enterprise, if it has one, before it speaks for them at issuer.
-func enterpriseNotes(r oauthflow.Registration, issuer *discovery.Issuer) (notes []string) {
-	id := enterpriseOf(r).Issuer
-	if id == "" {
+// unattendedNotes are what the person is told before r, if it is unattended, gets tokens from issuer.
+func unattendedNotes(r oauthflow.Registration, issuer *discovery.Issuer) (notes []string) {
+	switch enterprise := enterpriseOf(r).Issuer; {
+	case !r.Unattended():
 		return nil
+	case enterprise != "":
+		notes = append(notes, "Your enterprise at "+enterprise+" speaks for you, and decides what you may do here.")
+	case r.GrantType == oauthflow.GrantClientCredentials:
+		return append(notes, "This client gets tokens by itself ("+r.GrantType+"): nobody signs in, and what it may do was decided at the issuer.")
+	case r.AssertionFile != "":
+		notes = append(notes, "This client gets tokens by itself: for each one, Valet Key sends "+issuer.ID+" what the file "+r.AssertionFile+" says of who this computer or workload is.")
 	}
-	notes = append(notes, "Your enterprise at "+id+" speaks for you, and decides what you may do here.")
 	if !issuer.TakesAssertions() {
-		notes = append(notes, "This issuer does not say that it takes an enterprise's word. It is tried, because you set it so.")
+		notes = append(notes, "This issuer does not say that it gives tokens for that ("+oauthflow.GrantJWTBearer+"). It is tried, because you set it so.")
 	}
 	return notes
 }
@@ -59,7 +64,7 @@ func enterpriseHint(refused *oauthflow.Error) string {
 	case "invalid_grant", "insufficient_user_authentication":
 		return "your enterprise does not take the ID token, which may have run out: try again to sign in there, or renew the file that id_token_file names"
 	case "invalid_client", "unauthorized_client":
-		return "your enterprise does not take this client: look at client_id and the secret under enterprise in the policy file"
+		return "your enterprise does not take this client: look whether its ID and secret there are right, and set them again with vk client, or in the policy file"
 	}
 	return "your enterprise decided this, and nothing here can change it: ask its administrator"
 }

@@ -243,7 +243,7 @@ func TestAnEnterprisesEndpointByHand(t *testing.T) {
 
 // The person is told when an issuer shows no sign that it takes an enterprise's word; it is asked all the same.
 func TestIssuerThatShowsNoSignOfEnterprises(t *testing.T) {
-	const note = "does not say that it takes an enterprise's word"
+	const note = "does not say that it gives tokens for that"
 	for name, test := range map[string]struct {
 		edit func(map[string]any)
 		told bool

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
+	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
@@ -37,9 +38,15 @@ func identityName(at enterpriseKey, account string) string {
 // errIdentity is an enterprise at which the person has to sign in.
 var errIdentity = errors.New("your enterprise wants you to sign in there")
 
-// identify puts into request's registration who the person is at its enterprise, if it has one and no platform says so:
-// the ID token that is kept, one more with the refresh token, or, when they know that a page opens, that of a new sign-in.
+// identify puts into request's registration who this is, where it must say so: what the platform wrote, or who the person
+// is at its enterprise. That is the ID token that is kept, one more with the refresh token, or, when they know that a page
+// opens, that of a new sign-in.
 func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, account string, page bool) error {
+	if r := &request.Registration; r.AssertionFile != "" && r.Assertion.Empty() {
+		var err error
+		r.Assertion, err = b.assertion(*r, localapi.ErrUnavailable)
+		return err
+	}
 	e := request.Registration.Enterprise
 	if e == nil || !e.IDToken.Empty() {
 		return nil
@@ -213,19 +220,25 @@ func (b *Broker) opensPage(t *target) bool {
 	return err != nil || !id.lives() && id.Refresh.Empty()
 }
 
-// noteDisowned takes in that an enterprise turned down, with err, the ID token that we keep for it: only a new sign-in
-// there helps.
-func (b *Broker) noteDisowned(ctx context.Context, issuer, account string, err error) (disowned bool) {
+// noteDisowned takes in that an enterprise turned down, with err, the ID token that r held, where that is the one we keep
+// for it: only a new sign-in there helps.
+func (b *Broker) noteDisowned(ctx context.Context, r oauthflow.Registration, account string, err error) (disowned bool) {
 	var refused *oauthflow.Error
-	if errors.Is(err, oauthflow.ErrUnavailable) || !errors.As(err, &refused) || refused.Step != oauthflow.StepEnterprise || !slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
+	if r.Enterprise == nil || errors.Is(err, oauthflow.ErrUnavailable) || !errors.As(err, &refused) || refused.Step != oauthflow.StepEnterprise ||
+		!slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
 		return false
 	}
-	r, ok := b.preRegistered(issuer)
-	if !ok || r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
+	at := enterpriseOf(r)
+	give, errTurn := b.takeIdentity(ctx, at, account)
+	if errTurn != nil {
 		return false
 	}
-	b.noteManner(enterpriseOf(r), account, err)
-	return b.deleteIdentity(ctx, enterpriseOf(r), account) == nil
+	defer give()
+	if id, errKept := b.identity(ctx, at, account); errKept != nil || !id.IDToken.Equal(r.Enterprise.IDToken) {
+		return false // it is the platform's, or another sign-in has replaced it
+	}
+	b.noteManner(at, account, err)
+	return b.deleteIdentity(ctx, at, account) == nil
 }
 
 // forgetIdentity deletes who the person is at rec's enterprise, and ends it there, when rec was the last grant for which

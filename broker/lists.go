@@ -37,9 +37,12 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 	r := g.record.clone()
 	out := localapi.Grant{
 		Server: r.Server, Resource: r.Resource, Name: r.Name, Issuer: r.Issuer, Unpublished: r.Unpublished, Account: r.Account, Scopes: r.Granted,
-		State: localapi.StateReady, Renewable: !r.Refresh.Empty(), SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
+		State: localapi.StateReady, Renewable: r.renewable(), SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
 		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: g.check,
 		Bound: !r.Key.Empty(), Bindable: r.Bindable,
+	}
+	if c := r.Registration; !r.open() {
+		out.Registration = &localapi.Registration{ClientID: c.ClientID, Source: c.Source, GrantType: c.GrantType, AssertionFile: c.AssertionFile, Enterprise: c.Enterprise.Issuer}
 	}
 	if out.Scopes == nil {
 		out.Scopes = []string{}

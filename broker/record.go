@@ -92,6 +92,7 @@ type registration struct {
 	GrantType       string    `json:"grant_type,omitempty"`
 	Key             kept      `json:"key,omitzero"`
 	KeyID           string    `json:"key_id,omitempty"`
+	AssertionFile   string    `json:"assertion_file,omitempty"`
 	ManagementURI   string    `json:"management_uri,omitempty"`
 	ManagementToken kept      `json:"management_token,omitzero"`
 
@@ -117,7 +118,7 @@ func keepRegistration(r oauthflow.Registration) registration {
 		Enterprise: enterpriseOf(r),
 		ClientID:   r.ClientID, Secret: kept{r.Secret}, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
 		SecretExpiry: r.SecretExpiry, Source: r.Source,
-		GrantType: r.GrantType, Key: kept{r.Key}, KeyID: r.KeyID,
+		GrantType: r.GrantType, Key: kept{r.Key}, KeyID: r.KeyID, AssertionFile: r.AssertionFile,
 		ManagementURI: r.ManagementURI, ManagementToken: kept{r.ManagementToken},
 	}
 }
@@ -126,7 +127,7 @@ func (r registration) at(issuer string) oauthflow.Registration {
 	return oauthflow.Registration{
 		Issuer: issuer, ClientID: r.ClientID, Secret: r.Secret.Text, AuthMethod: r.AuthMethod,
 		RedirectURIs: r.RedirectURIs, SecretExpiry: r.SecretExpiry, Source: r.Source,
-		GrantType: r.GrantType, Key: r.Key.Text, KeyID: r.KeyID,
+		GrantType: r.GrantType, Key: r.Key.Text, KeyID: r.KeyID, AssertionFile: r.AssertionFile,
 		ManagementURI: r.ManagementURI, ManagementToken: r.ManagementToken.Text,
 	}
 }
@@ -137,6 +138,24 @@ type client struct {
 	Issuer       string       `json:"issuer"`
 	Server       string       `json:"server,omitempty"` // the server it was entered for
 	Registration registration `json:"registration"`
+	Enterprise   registration `json:"enterprise,omitzero"` // at the issuer that Registration.Enterprise names
+}
+
+func keepClient(r oauthflow.Registration, server string) client {
+	c := client{Issuer: r.Issuer, Server: server, Registration: keepRegistration(r)}
+	if r.Enterprise != nil {
+		c.Enterprise = keepRegistration(r.Enterprise.Registration)
+	}
+	return c
+}
+
+// whole is c as keepClient was given it.
+func (c client) whole() oauthflow.Registration {
+	r := c.Registration.at(c.Issuer)
+	if at := c.Registration.Enterprise; at != (enterpriseKey{}) {
+		r.Enterprise = &oauthflow.Enterprise{Registration: c.Enterprise.at(at.Issuer)}
+	}
+	return r
 }
 
 // index lists what is in the keychain, because a keychain cannot be asked. An item is listed before it is written and
@@ -284,18 +303,36 @@ func (r *records) saveClient(ctx context.Context, c client) error {
 
 // deleteGrant removes rec, then its line in the index.
 func (r *records) deleteGrant(ctx context.Context, rec record) error {
+	return r.remove(ctx, grantName(rec.Resource, rec.Issuer, rec.Account), func(i *index) *[]string { return &i.Grants })
+}
+
+// deleteClient removes the client at issuer, then its line in the index.
+func (r *records) deleteClient(ctx context.Context, issuer string) error {
+	return r.remove(ctx, clientName(issuer), func(i *index) *[]string { return &i.Clients })
+}
+
+// deleteIdentity removes the identity of that name, then its line in the index.
+func (r *records) deleteIdentity(ctx context.Context, name string) error {
+	return r.remove(ctx, name, func(i *index) *[]string { return &i.Identities })
+}
+
+// remove deletes an item, then its line in the part of the index that lines finds.
+func (r *records) remove(ctx context.Context, name string, lines func(*index) *[]string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	name := grantName(rec.Resource, rec.Issuer, rec.Account)
+	if err := r.alien[name]; err != nil {
+		return err
+	}
 	if err := r.store.Delete(ctx, name); err != nil {
 		return err
 	}
-	at := slices.Index(r.index.Grants, name)
+	next := r.index
+	left := lines(&next)
+	at := slices.Index(*left, name)
 	if at < 0 {
 		return nil
 	}
-	next := r.index
-	next.Grants = slices.Delete(slices.Clone(r.index.Grants), at, at+1)
+	*left = slices.Delete(slices.Clone(*left), at, at+1)
 	return r.setIndex(ctx, next)
 }
 
@@ -309,22 +346,6 @@ func (r *records) saveIdentity(ctx context.Context, id identity) error {
 	}
 	id.Version = recordVersion
 	return set(ctx, r.store, name, id)
-}
-
-// deleteIdentity removes the identity of that name, then its line in the index.
-func (r *records) deleteIdentity(ctx context.Context, name string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.store.Delete(ctx, name); err != nil {
-		return err
-	}
-	at := slices.Index(r.index.Identities, name)
-	if at < 0 {
-		return nil
-	}
-	next := r.index
-	next.Identities = slices.Delete(slices.Clone(r.index.Identities), at, at+1)
-	return r.setIndex(ctx, next)
 }
 
 func (r *records) list(ctx context.Context, names *[]string, name string) error {

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -155,7 +156,11 @@ func (b *Broker) renew(ctx context.Context, rec record, request oauthflow.Reques
 	if err := b.identify(ctx, &request, rec.Account, false); err != nil {
 		return nil, err
 	}
-	return b.flow.Obtain(ctx, request)
+	tokens, err := b.flow.Obtain(ctx, request)
+	if b.noteDisowned(ctx, request.Registration, rec.Account, err) {
+		return nil, fmt.Errorf("%w: %w", errIdentity, err)
+	}
+	return tokens, err
 }
 
 // hold keeps an access token while it lives. Callers hold Broker.mu.
@@ -183,7 +188,7 @@ func (g *grant) hold(tokens *oauthflow.Tokens, got scopes, refreshed bool) {
 // refreshFailed decides what a failed refresh means for the grant: only the issuer's own word costs the refresh token.
 func (b *Broker) refreshFailed(ctx context.Context, g *grant, rec record, err error) error {
 	var refused *oauthflow.Error
-	if errors.Is(err, errIdentity) || b.noteDisowned(ctx, rec.Issuer, rec.Account, err) {
+	if errors.Is(err, errIdentity) {
 		b.keep(ctx, g, func(r *record) { r.Problem = errIdentity.Error() })
 		b.cfg.OnChange()
 		return nil // look again: the plan is now a sign-in

@@ -154,7 +154,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		registration, tokens, err = b.flow.SignIn(ctx, request)
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
-	b.noteDisowned(ctx, t.issuer.ID, t.account, err)
+	b.noteDisowned(ctx, request.Registration, t.account, err)
 	if refusesOffline(err) && !client.Unattended() && slices.Contains(request.Scopes, offlineAccess) {
 		// It was our wish: what an issuer lists, it may still keep from this client or this person.
 		request.Scopes, request.Registration = ask, b.registration(t.issuer.ID)
@@ -172,6 +172,9 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	got, now := scopeSet(tokens.Scopes), time.Now()
 	g, fresh := b.takeGrant(t)
 	defer g.give()
+	b.mu.Lock()
+	former := g.record
+	b.mu.Unlock()
 	b.keep(ctx, g, func(r *record) {
 		r.Name, r.Prefix, r.Unpublished = t.resource.Name, t.resource.Prefix, t.resource.Unpublished
 		r.signedIn(keepRegistration(registration), kept{tokens.Refresh})
@@ -199,6 +202,11 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	g.down = ""
 	g.hold(tokens, got, false)
 	b.mu.Unlock()
+	if at := former.Registration.Enterprise; at != (enterpriseKey{}) && at != enterpriseOf(registration) {
+		if err := b.forgetIdentity(context.WithoutCancel(ctx), former); err != nil {
+			b.log.Warn("who you are at the enterprise that spoke for you before was not ended there", "issuer", at.Issuer, "error", err)
+		}
+	}
 	forgotten, err := b.forgetAll(context.WithoutCancel(ctx), replaced)
 	if err != nil {
 		b.log.Warn("a grant at the server's former issuer could not be removed", "error", err)

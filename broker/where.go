@@ -191,7 +191,7 @@ func (b *Broker) preRegistered(issuer string) (oauthflow.Registration, bool) {
 	defer b.mu.Unlock()
 	for _, c := range b.clients {
 		if c.Issuer == issuer {
-			return c.Registration.at(issuer), true
+			return c.whole(), true
 		}
 	}
 	return oauthflow.Registration{}, false
@@ -255,9 +255,9 @@ func (b *Broker) notes(t *target) []string {
 	}
 	if r := b.registration(t.issuer.ID); r.Unattended() {
 		if !t.page {
-			notes = append(notes, "No page opens for a sign-in: the client "+r.ClientID+", which you set for this issuer, gets tokens by itself ("+r.GrantType+").")
+			notes = append(notes, "No page opens for a sign-in: you set the client "+r.ClientID+" for this issuer.")
 		}
-		notes = append(notes, enterpriseNotes(r, t.issuer)...)
+		notes = append(notes, unattendedNotes(r, t.issuer)...)
 	}
 	for _, quirk := range t.quirks {
 		if quirk.Value == "" && quirk.Name == localapi.QuirkParameters {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -218,10 +219,34 @@ func (r RegistrationRequest) check() error {
 	switch {
 	case r.Resource == "" && r.Issuer == "":
 		return missing("resource")
+	case r.Remove && (r.ClientID != "" || r.Enterprise != nil):
+		return Errorf(ErrBadRequest, "a client ID is set or removed, not both at once")
+	case r.Remove:
+		return nil
 	case r.ClientID == "":
 		return missing("client_id")
 	case !r.ClientSecret.Empty() && !r.PrivateKey.Empty():
-		return Errorf(ErrBadRequest, "a client authenticates with a secret or with a key, not with both")
+		return errTwoWays
+	case r.AssertionFile != "" && !filepath.IsAbs(r.AssertionFile):
+		return Errorf(ErrBadRequest, "assertion_file must be an absolute path")
+	case r.Enterprise != nil && (r.GrantType != "" || r.AssertionFile != ""):
+		return Errorf(ErrBadRequest, "a client with an enterprise has its assertions from there").WithHint("leave grant_type and assertion_file out")
+	case r.Enterprise != nil:
+		return r.Enterprise.check()
+	}
+	return nil
+}
+
+var errTwoWays = Errorf(ErrBadRequest, "a client authenticates with a secret or with a key, not with both")
+
+func (e EnterpriseClient) check() error {
+	switch {
+	case e.Issuer == "":
+		return missing("enterprise.issuer")
+	case e.ClientID == "":
+		return missing("enterprise.client_id")
+	case !e.ClientSecret.Empty() && !e.PrivateKey.Empty():
+		return errTwoWays
 	}
 	return nil
 }

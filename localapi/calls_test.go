@@ -296,10 +296,10 @@ func TestGuards(t *testing.T) {
 
 func TestForeignFields(t *testing.T) {
 	for got, want := range map[string]string{
-		fmt.Sprint(foreignFields[TokenRequest]()):        "[quirks issuer client_id client_secret grant_type private_key key_id]",
-		fmt.Sprint(foreignFields[SignInRequest]()):       "[min_valid_s interaction challenges refused proof rerun_s issuer client_id client_secret grant_type private_key key_id]",
-		fmt.Sprint(foreignFields[ForgetRequest]()):       "[scopes min_valid_s interaction reason challenges refused proof rerun_s quirks issuer client_id client_secret grant_type private_key key_id]",
-		fmt.Sprint(foreignFields[OpenRequest]()):         "[resource account scopes min_valid_s interaction reason challenges refused proof rerun_s client quirks issuer client_id client_secret grant_type private_key key_id]",
+		fmt.Sprint(foreignFields[TokenRequest]()):        "[quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[SignInRequest]()):       "[min_valid_s interaction challenges refused proof rerun_s issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[ForgetRequest]()):       "[scopes min_valid_s interaction reason challenges refused proof rerun_s quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[OpenRequest]()):         "[resource account scopes min_valid_s interaction reason challenges refused proof rerun_s client quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
 		fmt.Sprint(foreignFields[RegistrationRequest]()): "[account scopes min_valid_s interaction reason challenges refused proof rerun_s quirks]",
 	} {
 		if got != want {

@@ -54,7 +54,7 @@ func TestDocExamples(t *testing.T) {
 		"### POST /v1/explain": {&TokenRequest{}, &Explained{}},
 		"### POST /v1/signin":  {&SignInRequest{}, &Grant{}},
 		"### POST /v1/forget":  {&ForgetRequest{}, &Forgotten{}},
-		"### POST /v1/client":  {&RegistrationRequest{}, &Registered{}},
+		"### POST /v1/client":  {&RegistrationRequest{}, &RegistrationRequest{}, &RegistrationRequest{}, &Registered{}},
 		"### POST /v1/open":    {&OpenRequest{}, &Opened{}},
 		"### GET /v1/grants":   {&Grants{}},
 		"### GET /v1/status":   {&Status{}},

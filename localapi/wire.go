@@ -134,16 +134,34 @@ type Forgotten struct {
 	NotRevoked []string `json:"not_revoked,omitempty"` // sentences, one per grant the issuer did not revoke, or not wholly
 }
 
-// RegistrationRequest is the body of POST /v1/client: a client ID that the person got from the issuer.
+// RegistrationRequest is the body of POST /v1/client: a client ID that the person got from the issuer, and how tokens are
+// had with it. Without any of GrantType, AssertionFile and Enterprise, the person signs in with it by browser.
 type RegistrationRequest struct {
-	Resource     string      `json:"resource"`         // the server, or with Issuer the issuer alone
-	Issuer       string      `json:"issuer,omitempty"` // "" means the server's own
-	ClientID     string      `json:"client_id"`
+	Resource     string      `json:"resource"`            // the server, or with Issuer the issuer alone
+	Issuer       string      `json:"issuer,omitempty"`    // "" means the server's own
+	ClientID     string      `json:"client_id,omitempty"` // missing with Remove only
 	ClientSecret secret.Text `json:"client_secret,omitzero"`
-	GrantType    string      `json:"grant_type,omitempty"` // "client_credentials": the client gets tokens by itself
 	PrivateKey   secret.Text `json:"private_key,omitzero"` // in PEM, to authenticate with instead of a secret
 	KeyID        string      `json:"key_id,omitempty"`     // of PrivateKey at the issuer, where it wants one
-	Client       *ClientInfo `json:"client,omitempty"`
+
+	GrantType string `json:"grant_type,omitempty"` // "client_credentials": the client gets tokens by itself
+	// AssertionFile is an absolute path: the file holds who this workload is, as a JWT that the platform keeps fresh, and the
+	// issuer gives tokens for it (RFC 7523 §2.1). It is read for each token.
+	AssertionFile string            `json:"assertion_file,omitempty"`
+	Enterprise    *EnterpriseClient `json:"enterprise,omitempty"` // speaks for the person at the issuer
+
+	Remove bool        `json:"remove,omitempty"` // take back what was set for the issuer
+	Client *ClientInfo `json:"client,omitempty"`
+}
+
+// EnterpriseClient is the client at the issuer of the person's enterprise, where they sign in by browser (MCP's
+// Enterprise-Managed Authorization).
+type EnterpriseClient struct {
+	Issuer       string      `json:"issuer"`
+	ClientID     string      `json:"client_id"`
+	ClientSecret secret.Text `json:"client_secret,omitzero"`
+	PrivateKey   secret.Text `json:"private_key,omitzero"`
+	KeyID        string      `json:"key_id,omitempty"`
 }
 
 // MarshalJSON writes secret and key in the clear: the person hands them to the app.
@@ -156,10 +174,20 @@ func (r RegistrationRequest) MarshalJSON() ([]byte, error) {
 	}{plain(r), r.ClientSecret.Reveal(), r.PrivateKey.Reveal()})
 }
 
+// MarshalJSON writes secret and key in the clear, as [RegistrationRequest.MarshalJSON].
+func (e EnterpriseClient) MarshalJSON() ([]byte, error) {
+	type plain EnterpriseClient
+	return json.Marshal(struct {
+		plain
+		ClientSecret string `json:"client_secret,omitempty"`
+		PrivateKey   string `json:"private_key,omitempty"`
+	}{plain(e), e.ClientSecret.Reveal(), e.PrivateKey.Reveal()})
+}
+
 // Registered is the answer to POST /v1/client.
 type Registered struct {
 	Issuer   string `json:"issuer"`
-	ClientID string `json:"client_id"`
+	ClientID string `json:"client_id"` // "" after Remove
 }
 
 // OpenRequest is the body of POST /v1/open: show the person the app's window. It has no fields.
@@ -187,7 +215,7 @@ type Grant struct {
 	Scopes      []string  `json:"scopes"` // granted
 	State       string    `json:"state"`
 	Problem     string    `json:"problem,omitempty"` // why State is not ready, as a sentence
-	Renewable   bool      `json:"renewable"`         // there is a refresh token
+	Renewable   bool      `json:"renewable"`         // new tokens are to be had without the person
 	SignedInAt  time.Time `json:"signed_in_at,omitzero"`
 	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"` // of the longest-lived token held now
@@ -197,6 +225,41 @@ type Grant struct {
 	Bindable    bool      `json:"bindable,omitempty"` // the server takes such tokens
 	Quirks      []Quirk   `json:"quirks,omitempty"`   // what the person accepted or set
 	Check       *Check    `json:"check,omitempty"`    // of the token that was looked at last
+
+	Registration *Registration `json:"registration,omitempty"` // our client at Issuer; nil if the server asks for no sign-in
+}
+
+// How a Registration came to be.
+const (
+	SourcePreRegistered = "pre-registered" // the person named it, in the app or in a policy file
+	SourceDocument      = "metadata document"
+	SourceDynamic       = "dynamic"
+)
+
+// Registration is the client that a grant's tokens are issued to, without its secrets.
+type Registration struct {
+	ClientID      string `json:"client_id"`
+	Source        string `json:"source"`               // Source…
+	GrantType     string `json:"grant_type,omitempty"` // by which it gets tokens with nobody at a browser; "" if the person signs in
+	AssertionFile string `json:"assertion_file,omitempty"`
+	Enterprise    string `json:"enterprise,omitempty"` // the issuer that speaks for the person
+}
+
+// Meaning says how tokens are had with r, in words for the person.
+func (r Registration) Meaning() string {
+	switch {
+	case r.Enterprise != "":
+		return "you set it; your enterprise at " + r.Enterprise + " speaks for you"
+	case r.AssertionFile != "":
+		return "you set it; it gets tokens by itself, with the identity in " + r.AssertionFile
+	case r.GrantType != "":
+		return "you set it; it gets tokens by itself (" + r.GrantType + ")"
+	case r.Source == SourcePreRegistered:
+		return "you set it; you sign in with it by browser"
+	case r.Source == SourceDocument:
+		return "published by Valet Key"
+	}
+	return "registered by Valet Key itself"
 }
 
 // Modes of a consent: for how long the person's yes holds.

@@ -37,6 +37,9 @@ type Registration struct {
 	KeyID     string      // of Key at the issuer; "" means that the issuer needs none
 	Assertion secret.Text // the platform's word for who this is, for GrantJWTBearer; not ours to sign or to read
 
+	// AssertionFile is where Assertion comes from, for whoever asks for tokens to read first. "" when it comes otherwise.
+	AssertionFile string
+
 	// Enterprise gives an assertion for GrantJWTBearer; nil: there is none that does.
 	Enterprise *Enterprise
 

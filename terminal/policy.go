@@ -1,6 +1,8 @@
 package terminal
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -81,6 +83,8 @@ type PolicyClient struct {
 	KeyID     string
 	Assertion secret.Text // as its file holds it now
 
+	AssertionFile string
+
 	// Enterprise is the client at the issuer of the person's enterprise, which gives the assertion; nil: there is none.
 	Enterprise    *PolicyClient
 	TokenEndpoint string      // of an enterprise; "" means that its metadata says
@@ -102,8 +106,8 @@ type consentRule struct {
 
 type clientRule struct {
 	PolicyClient
-	secretFile, keyFile, assertionFile, idTokenFile string
-	enterprise                                      *clientRule // PolicyClient.Enterprise is its PolicyClient
+	secretFile, keyFile, idTokenFile string
+	enterprise                       *clientRule // PolicyClient.Enterprise is its PolicyClient
 }
 
 // kept are the files of c, and where what they hold goes.
@@ -111,7 +115,7 @@ func (c *clientRule) kept() []keptFile {
 	files := []keptFile{
 		{"client_secret_file", &c.secretFile, &c.Secret, readSecret},
 		{"private_key_file", &c.keyFile, &c.Key, readKey},
-		{"assertion_file", &c.assertionFile, &c.Assertion, readAssertion},
+		{"assertion_file", &c.AssertionFile, &c.Assertion, readAssertion},
 		{"id_token_file", &c.idTokenFile, &c.IDToken, readAssertion},
 	}
 	if c.enterprise != nil {
@@ -221,18 +225,40 @@ func readKey(path string) (secret.Text, os.FileInfo, error) {
 	return secret.New(string(content)), info, nil
 }
 
-// readAssertion reads what the platform says of this machine or workload. Platforms let others read such files, so only
-// who may change it counts.
+// ReadAssertion reads a file in which the platform says who this machine or workload is: one JWT, which nobody but the
+// person and the system can change. No error quotes any of it.
+func ReadAssertion(path string) (secret.Text, error) {
+	text, _, err := readAssertion(path)
+	return text, err
+}
+
+// readAssertion is ReadAssertion. Platforms let others read such files, so only who may change one counts. That it has the
+// form of a JWT (RFC 7519 §3.1) keeps another file of the person's from being sent to an issuer by mistake.
 func readAssertion(path string) (secret.Text, os.FileInfo, error) {
 	content, info, err := readOwn(path, maxAssertionFile, false)
 	if err != nil {
 		return secret.Text{}, nil, err
 	}
 	s := strings.TrimRight(string(content), "\r\n")
-	if s == "" || !clientText(s) {
-		return secret.Text{}, nil, errors.New("it must hold the token alone, on one line of printable ASCII")
+	if !isJWT(s) {
+		return secret.Text{}, nil, errors.New("it must hold one JWT and nothing else")
 	}
 	return secret.New(s), info, nil
+}
+
+func isJWT(s string) bool {
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	for _, part := range parts[:2] {
+		var object map[string]json.RawMessage
+		if b, err := base64.RawURLEncoding.DecodeString(part); err != nil || json.Unmarshal(b, &object) != nil {
+			return false
+		}
+	}
+	_, err := base64.RawURLEncoding.DecodeString(parts[2])
+	return err == nil
 }
 
 // readOwn reads a file that nobody but the person and the system can change and, when private, read.

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -362,6 +363,35 @@ func TestPolicySize(t *testing.T) {
 	}
 }
 
+// jwtFile is what a platform writes: a JWT about subject.
+func jwtFile(subject string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(`{"sub":"`+subject+`"}`)) + "." + encode([]byte("sig")) + "\n"
+}
+
+// Only what has the form of a JWT leaves a file by this door: no key, no password, no other token.
+func TestReadAssertion(t *testing.T) {
+	for content, good := range map[string]bool{
+		jwtFile("one"):                    true,
+		strings.TrimSpace(jwtFile("one")): true,
+		"":                                false,
+		"canary":                          false,
+		"canary.canary.canary":            false,
+		"e30.e30.c2ln.c2ln":               false,
+		"e30.ImNhbmFyeSI.c2ln":            false, // a string, and no claims
+		"e30.e30.canary canary":           false,
+		jwtFile("one") + jwtFile("two"):   false,
+		"-----BEGIN PRIVATE KEY-----\nMAA=\n----": false,
+	} {
+		path := filepath.Join(policyDir(t), "token")
+		write(t, path, content)
+		text, err := ReadAssertion(path)
+		if good != (err == nil) || good && text.Reveal() != strings.TrimSpace(content) || err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%.30q: %v", content, err)
+		}
+	}
+}
+
 func TestPolicyReadsKeysAndAssertions(t *testing.T) {
 	dir := policyDir(t)
 	path := filepath.Join(dir, "policy.json")
@@ -370,7 +400,7 @@ func TestPolicyReadsKeysAndAssertions(t *testing.T) {
 		{"issuer":"https://b.example","client_id":"id","grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer","assertion_file":"token"}]}`)
 	const key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
 	write(t, filepath.Join(dir, "key.pem"), key)
-	write(t, filepath.Join(dir, "token"), "one.two.three\n")
+	write(t, filepath.Join(dir, "token"), jwtFile("one"))
 	p, err := LoadPolicy(path)
 	if err != nil {
 		t.Fatal(err)
@@ -381,8 +411,8 @@ func TestPolicyReadsKeysAndAssertions(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "token"), 0o644); err != nil { // as platforms leave it
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "token"), "four.five.six\n")
-	if c, ok := p.Client("https://b.example"); !ok || c.Assertion.Reveal() != "four.five.six" {
+	write(t, filepath.Join(dir, "token"), jwtFile("two"))
+	if c, ok := p.Client("https://b.example"); !ok || c.Assertion.Reveal()+"\n" != jwtFile("two") || c.AssertionFile != filepath.Join(dir, "token") {
 		t.Errorf("a changed assertion is not seen: %+v, %v", c, ok)
 	}
 	for name, broken := range map[string]func() error{
@@ -401,7 +431,7 @@ func TestPolicyReadsKeysAndAssertions(t *testing.T) {
 		os.Remove(filepath.Join(dir, "token"))
 		os.Remove(filepath.Join(dir, "key.pem"))
 		write(t, filepath.Join(dir, "key.pem"), key)
-		write(t, filepath.Join(dir, "token"), "one.two.three\n")
+		write(t, filepath.Join(dir, "token"), jwtFile("one"))
 		if _, ok := p.Client("https://b.example"); !ok {
 			t.Errorf("%s: mended, and the policy does not hold", name)
 		}
@@ -415,7 +445,7 @@ func TestPolicyReadsWhatAnEnterpriseNeeds(t *testing.T) {
 		{"issuer":"https://idp.example","client_id":"there","client_secret_file":"there","token_endpoint":"https://idp.example/t","id_token_file":"id"}}]}`)
 	write(t, filepath.Join(dir, "here"), "secret-here\n")
 	write(t, filepath.Join(dir, "there"), "secret-there\n")
-	write(t, filepath.Join(dir, "id"), "one.two.three\n")
+	write(t, filepath.Join(dir, "id"), jwtFile("one"))
 	p, err := LoadPolicy(path)
 	if err != nil {
 		t.Fatal(err)
@@ -425,14 +455,14 @@ func TestPolicyReadsWhatAnEnterpriseNeeds(t *testing.T) {
 		t.Fatalf("client %+v, %v", c, ok)
 	}
 	e := c.Enterprise
-	if e.Issuer != "https://idp.example" || e.ClientID != "there" || e.Secret.Reveal() != "secret-there" || e.TokenEndpoint != "https://idp.example/t" || e.IDToken.Reveal() != "one.two.three" {
+	if e.Issuer != "https://idp.example" || e.ClientID != "there" || e.Secret.Reveal() != "secret-there" || e.TokenEndpoint != "https://idp.example/t" || e.IDToken.Reveal()+"\n" != jwtFile("one") {
 		t.Errorf("enterprise %+v", e)
 	}
 	if _, ok := p.Client("https://idp.example"); ok {
 		t.Error("the client at the enterprise's issuer is one for servers of that issuer too")
 	}
-	write(t, filepath.Join(dir, "id"), "four.five.six\n")
-	if c, ok := p.Client("https://a.example"); !ok || c.Enterprise.IDToken.Reveal() != "four.five.six" {
+	write(t, filepath.Join(dir, "id"), jwtFile("two"))
+	if c, ok := p.Client("https://a.example"); !ok || c.Enterprise.IDToken.Reveal()+"\n" != jwtFile("two") {
 		t.Errorf("a changed ID token is not seen: %+v, %v", c, ok)
 	}
 	if err := os.Chmod(filepath.Join(dir, "there"), 0o644); err != nil {

@@ -322,7 +322,7 @@ func (in *reader) consent(r *rules) error {
 func (in *reader) client(r *rules) error {
 	var c clientRule
 	known := in.registration(&c)
-	known["assertion_file"] = field{in.text("assertion_file", &c.assertionFile, anyText), false}
+	known["assertion_file"] = field{in.text("assertion_file", &c.AssertionFile, anyText), false}
 	known["grant_type"] = field{in.text("grant_type", &c.GrantType, checkGrantType), false}
 	known["enterprise"] = field{func() error { return in.enterprise(&c) }, false}
 	if err := in.object("a client", known); err != nil {
@@ -332,13 +332,13 @@ func (in *reader) client(r *rules) error {
 		return err
 	}
 	switch {
-	case c.Enterprise != nil && (c.GrantType != "" || c.assertionFile != ""):
+	case c.Enterprise != nil && (c.GrantType != "" || c.AssertionFile != ""):
 		return in.fault("a client with an enterprise has its assertions from there; leave grant_type and assertion_file out")
 	case c.Enterprise != nil:
 		c.GrantType = grantJWTBearer
 	case c.GrantType == grantClientCredentials && c.secretFile == "" && c.keyFile == "":
 		return in.fault("grant_type %s needs client_secret_file or private_key_file", c.GrantType)
-	case (c.GrantType == grantJWTBearer) != (c.assertionFile != ""):
+	case (c.GrantType == grantJWTBearer) != (c.AssertionFile != ""):
 		return in.fault("assertion_file goes with grant_type %s, and only with it", grantJWTBearer)
 	}
 	if slices.ContainsFunc(r.clients, func(other clientRule) bool { return other.Issuer == c.Issuer }) {

@@ -45,8 +45,14 @@ how many servers need you. Exits with 8 if it does not run.`
 let programs register themselves. Valet Key asks you to confirm it. A client secret
 or a private key is read from standard input, never from the command line.
 
-With --grant-type client_credentials, and one of the two, the client gets tokens by
-itself: nobody signs in.`
+You sign in with it by browser, unless you say otherwise:
+
+  --grant-type client_credentials --secret-stdin (or --key-stdin)
+      the client gets tokens by itself
+  --assertion-file FILE
+      so it does, with the identity that your platform gives this workload
+  --enterprise ISSUER --enterprise-client-id ID
+      you sign in at your enterprise, which speaks for you at the server's issuer`
 
 	footer = `
 NAME is what vk list calls a server, or its URL without https://; for vk disconnect,

@@ -15,45 +15,80 @@ import (
 
 const maxSecret = 16 << 10 // bytes; real ones have less than a hundredth
 
-// readSecret reads a secret from standard input; what names it. At a terminal it asks for it and does not echo it; from
-// a file or a pipe it takes everything but one newline at the end.
-func readSecret(ctx context.Context, what string, stdin io.Reader, stderr io.Writer) (secret.Text, error) {
-	type read struct {
-		text string
-		err  error
+// readSecrets reads one secret for each name in what from standard input. At a terminal it asks for them and does not
+// echo them. From a file or a pipe it takes one line each, or, for one alone, everything but a newline at the end.
+func readSecrets(ctx context.Context, stdin io.Reader, stderr io.Writer, what ...string) ([]secret.Text, error) {
+	if len(what) == 0 {
+		return nil, nil
 	}
-	done := make(chan read, 1)
-	restore := func() {}
+	next := whole(stdin, len(what))
 	if f, ok := stdin.(*os.File); ok && isTerminal(stdin) {
 		fd := int(f.Fd())
 		if state, err := term.GetState(fd); err == nil {
-			restore = func() { term.Restore(fd, state) }
+			defer term.Restore(fd, state) // a reader that stays behind has switched the echo off
 		}
-		fmt.Fprint(stderr, what+": ")
-		defer fmt.Fprintln(stderr)
-		go func() {
+		next = func() (string, error) {
 			b, err := term.ReadPassword(fd)
-			done <- read{string(b), err}
-		}()
-	} else {
-		go func() {
-			b, err := io.ReadAll(io.LimitReader(stdin, maxSecret+2))
-			done <- read{strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), err}
-		}()
-	}
-	select {
-	case <-ctx.Done(): // the reader stays behind; vk ends now
-		restore()
-		return secret.Text{}, ctx.Err()
-	case r := <-done:
-		switch {
-		case r.err != nil:
-			return secret.Text{}, fmt.Errorf("read the %s: %w", what, r.err)
-		case r.text == "":
-			return secret.Text{}, usage("client", "standard input holds no %s", what)
-		case len(r.text) > maxSecret:
-			return secret.Text{}, localapi.Errorf(localapi.ErrBadRequest, "the %s is longer than %d KiB", what, maxSecret>>10)
+			fmt.Fprintln(stderr)
+			return string(b), err
 		}
-		return secret.New(r.text), nil
+	}
+	var secrets []secret.Text
+	for _, name := range what {
+		if isTerminal(stdin) {
+			fmt.Fprint(stderr, name+": ")
+		}
+		text, err := await(ctx, next)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			return nil, fmt.Errorf("read the %s: %w", name, err)
+		case text == "":
+			return nil, usage("client", "standard input holds no %s", name)
+		case len(text) > maxSecret:
+			return nil, localapi.Errorf(localapi.ErrBadRequest, "the %s is longer than %d KiB", name, maxSecret>>10)
+		}
+		secrets = append(secrets, secret.New(text))
+	}
+	return secrets, nil
+}
+
+// whole returns a function that gives n parts of r, one after the other: its lines, the last one with all that is left.
+func whole(r io.Reader, n int) func() (string, error) {
+	var parts []string
+	return func() (string, error) {
+		if parts == nil {
+			b, err := io.ReadAll(io.LimitReader(r, int64(n)*(maxSecret+2)))
+			if err != nil {
+				return "", err
+			}
+			parts = strings.SplitN(string(b), "\n", n)
+		}
+		if len(parts) == 0 {
+			return "", nil
+		}
+		part := parts[0]
+		parts = parts[1:]
+		return strings.TrimSuffix(strings.TrimSuffix(part, "\n"), "\r"), nil
+	}
+}
+
+// await is what read returns, or nothing when ctx ends first. Then read stays behind: vk ends now.
+func await(ctx context.Context, read func() (string, error)) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := read()
+		done <- result{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case r := <-done:
+		return r.text, r.err
 	}
 }

@@ -14,24 +14,25 @@ import (
 	"github.com/valetkey/valetkey/internal/secret"
 )
 
-// TestSecretIsNotEchoed types a secret at a real pseudo-terminal and reads what the terminal shows.
+// TestSecretIsNotEchoed types two secrets at a real pseudo-terminal and reads what the terminal shows.
 func TestSecretIsNotEchoed(t *testing.T) {
 	screen, tty := openTerminal(t)
 	type result struct {
-		text secret.Text
+		read []secret.Text
 		err  error
 	}
 	done := make(chan result, 1)
 	var prompt bytes.Buffer
 	go func() {
-		text, err := readSecret(t.Context(), "client secret", tty, &prompt)
-		done <- result{text, err}
+		read, err := readSecrets(t.Context(), tty, &prompt, "client secret", "client secret at the enterprise")
+		done <- result{read, err}
 	}()
 	waitForEcho(t, tty, false)
-	screen.WriteString("canary-91b2\n")
+	screen.WriteString("canary-91b2\ncanary-3\n")
 	r := <-done
-	if r.err != nil || r.text.Reveal() != "canary-91b2" || prompt.String() != "client secret: \n" {
-		t.Errorf("%q, %v, prompt %q", r.text.Reveal(), r.err, prompt.String())
+	if r.err != nil || len(r.read) != 2 || r.read[0].Reveal() != "canary-91b2" || r.read[1].Reveal() != "canary-3" ||
+		prompt.String() != "client secret: \nclient secret at the enterprise: \n" {
+		t.Errorf("%d, %v, prompt %q", len(r.read), r.err, prompt.String())
 	}
 	waitForEcho(t, tty, true)
 	tty.WriteString("end")
@@ -48,7 +49,7 @@ func TestInterruptedSecretRestoresEcho(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := readSecret(ctx, "client secret", tty, new(bytes.Buffer))
+		_, err := readSecrets(ctx, tty, new(bytes.Buffer), "client secret")
 		done <- err
 	}()
 	waitForEcho(t, tty, false)

@@ -95,6 +95,9 @@ func (p *program) describe(g localapi.Grant) string {
 	if g.ExpiresAt.IsZero() {
 		rows[7][1] = "-"
 	}
+	if r := g.Registration; r != nil {
+		rows = append(rows, []string{"client", clean(r.ClientID) + " (" + clean(r.Meaning()) + ")"})
+	}
 	if g.Check != nil {
 		rows = append(rows, []string{"checks", "the last token " + strings.TrimSuffix(checkWords(g.Check.Result), ".")})
 	}

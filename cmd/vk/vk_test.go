@@ -180,13 +180,14 @@ func TestGolden(t *testing.T) {
 	at := func(d time.Duration) string { return noon.Add(d).Format(time.RFC3339) }
 	full := `{"server":"https://mcp.example.com/mcp","resource":"https://mcp.example.com/mcp","name":"Example\u001b[31m Files","issuer":"https://issuer.example.com",
 		"account":"work","scopes":["files:read","files:write"],"state":"ready","renewable":true,
+		"registration":{"client_id":"my-id","source":"pre-registered","grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer","enterprise":"https://login.example.org"},
 		"signed_in_at":"` + at(-72*time.Hour) + `","refreshed_at":"` + at(-8*time.Minute) + `","expires_at":"` + at(52*time.Minute) + `","consents":[
 		{"host":"exe:/usr/bin/claude","host_name":"claude","level":` + level(peer.SystemPath) + `,"scopes":["files:read"],"mode":"always","given_at":"` + at(-72*time.Hour) + `"},
 		{"host":"script:/usr/bin/python3|/home/u/agent.py#ab12","host_name":"agent.py","level":` + level(peer.SelfReported) + `,"scopes":["files:read","files:write"],"mode":"hour","given_at":"` + at(0) + `","expires_at":"` + at(30*time.Minute) + `"}]}`
 	poor := `{"server":"https://MCP.example.com:443/mcp/","resource":"https://mcp.example.com/mcp","issuer":"https://other.example","account":"","scopes":[],
 		"state":"sign_in","problem":"the issuer no longer accepts the refresh token","renewable":false,"consents":[],
 		"quirks":[{"name":"audience","value":"acc\u001b[31mount"}],"check":{"result":"accepted","at":"` + at(0) + `","findings":[]}}`
-	other := `{"server":"http://127.0.0.1:8080/mcp","resource":"http://127.0.0.1:8080/mcp","issuer":"http://127.0.0.1:9090","account":"home","scopes":["a"],"state":"unsaved","renewable":true,"expires_at":"` + at(-time.Minute) + `","consents":[]}`
+	other := `{"server":"http://127.0.0.1:8080/mcp","resource":"http://127.0.0.1:8080/mcp","issuer":"http://127.0.0.1:9090","account":"home","scopes":["a"],"state":"unsaved","renewable":true,"registration":{"client_id":"dyn-1","source":"dynamic"},"expires_at":"` + at(-time.Minute) + `","consents":[]}`
 	open := `{"server":"https://open.example/mcp","resource":"https://open.example/mcp","issuer":"","account":"default","scopes":[],"state":"ready","renewable":false,"consents":[]}`
 	unpublished := `{"server":"https://old.example/mcp","resource":"https://old.example/mcp","issuer":"https://old.example","unpublished":true,"account":"default","scopes":["a"],"state":"ready","renewable":true,"consents":[]}`
 	a := &app{}
@@ -341,8 +342,14 @@ func TestUsage(t *testing.T) {
 		"token a --min-valid=-5s":           "vk: --min-valid cannot be negative\n  run: vk help token\n",
 		"client a":                          "vk: vk client needs --client-id\n  run: vk help client\n",
 		"bridge http://mcp.example.com/mcp": "vk: plain http is only for a server on this computer, which mcp.example.com is not\n  write the address with https://\n",
-		"bridge https://mcp.example.com --timeout -1s": "vk: --timeout cannot be negative\n  run: vk help bridge\n",
-		"client a --client-id x --secret-stdin":        "vk: standard input holds no client secret\n  run: vk help client\n",
+		"bridge https://mcp.example.com --timeout -1s":                                              "vk: --timeout cannot be negative\n  run: vk help bridge\n",
+		"client a --client-id x --secret-stdin --key-stdin":                                         "vk: standard input holds one key and nothing else\n  run: vk help client\n",
+		"client a --client-id x --enterprise-client-id y":                                           "vk: which enterprise? name its issuer with --enterprise\n  run: vk help client\n",
+		"client a --client-id x --enterprise https://e":                                             "vk: --enterprise needs --enterprise-client-id\n  run: vk help client\n",
+		"client a --client-id x --enterprise https://e --enterprise-client-id y --assertion-file f": "vk: --enterprise goes with neither --grant-type nor --assertion-file\n  run: vk help client\n",
+		"client a --client-id x --remove":                                                           "vk: --remove takes no other flag but --issuer\n  run: vk help client\n",
+		"client a --client-id x --grant-type client_credentials --assertion-file f":                 "vk: --assertion-file goes without --grant-type\n  run: vk help client\n",
+		"client a --client-id x --secret-stdin":                                                     "vk: standard input holds no client secret\n  run: vk help client\n",
 	} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), strings.Fields(args), strings.NewReader("\n"), &out, &errs, noApp); code != 2 || out.Len() > 0 || errs.String() != says {
@@ -376,21 +383,29 @@ func TestNoAddress(t *testing.T) {
 	}
 }
 
-func TestReadSecret(t *testing.T) {
+func TestReadSecrets(t *testing.T) {
 	long := strings.Repeat("x", maxSecret)
 	for in, want := range map[string]string{
 		"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", " a b \n\n": " a b \n", long: long, long + "\r\n": long, long + "x": "", "": "", "\n": "",
 	} {
-		got, err := readSecret(t.Context(), "client secret", strings.NewReader(in), io.Discard)
-		if got.Reveal() != want || (err == nil) != (want != "") {
-			t.Errorf("%.20q: %.20q, %v", in, got.Reveal(), err)
+		got, err := readSecrets(t.Context(), strings.NewReader(in), io.Discard, "client secret")
+		if (err == nil) != (want != "") || err == nil && (len(got) != 1 || got[0].Reveal() != want) {
+			t.Errorf("%.20q: %d, %v", in, len(got), err)
+		}
+	}
+	for in, want := range map[string]string{
+		"one\ntwo\n": "one two", "one\r\ntwo": "one two", long + "\n" + long + "\n": long + " " + long, "one\n": "", "\ntwo\n": "", "": "",
+	} {
+		got, err := readSecrets(t.Context(), strings.NewReader(in), io.Discard, "client secret", "client secret at the enterprise")
+		if (err == nil) != (want != "") || err == nil && (len(got) != 2 || got[0].Reveal()+" "+got[1].Reveal() != want) {
+			t.Errorf("%.20q: %d, %v", in, len(got), err)
 		}
 	}
 	never, w := io.Pipe()
 	defer w.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := readSecret(ctx, "client secret", never, io.Discard); !errors.Is(err, context.Canceled) {
+	if _, err := readSecrets(ctx, never, io.Discard, "client secret"); !errors.Is(err, context.Canceled) {
 		t.Errorf("an interrupted read: %v", err)
 	}
 }
