@@ -30,14 +30,13 @@ func (o *options) opener() func(ctx context.Context, url string) error {
 	}
 }
 
-// tell returns who hears of the page of each sign-in: the broker always, the person where no browser is opened here.
+// tell returns who hears of the page of each sign-in: the broker always, the person where no browser is opened for it.
 func (o *options) tell(broker func(oauthflow.Request, oauthflow.Page), show func(server string, page oauthflow.Page)) func(oauthflow.Request, oauthflow.Page) {
-	if !o.showsPages() {
-		return broker
-	}
 	return func(r oauthflow.Request, page oauthflow.Page) {
 		broker(r, page)
-		show(r.Server, page)
+		if o.showsPages() || page.Code != "" {
+			show(r.Server, page)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/valetkey/valetkey/app"
 	"github.com/valetkey/valetkey/assets"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/tray"
 )
 
@@ -81,6 +82,11 @@ func (f *faces) useWindows(self string, quit func(), log *slog.Logger) {
 	})
 	f.kind, f.ask = "window", windows.Ask
 	f.show = func() error { windows.Show(face.PageServers); return nil }
+	onStderr := f.showPage
+	f.showPage = func(server string, page oauthflow.Page) {
+		onStderr(server, page)
+		windows.Show(face.PageWaiting)
+	}
 	f.update = func(s face.State) { windows.Update(s); icon.Update(s) }
 	f.close = windows.Close
 	f.run = func(ctx context.Context) {

@@ -92,9 +92,9 @@ func script() peer.Host {
 // questions are the kinds of windows that ask.
 func questions() map[string]face.Question {
 	signIn := question(face.KindSignIn)
-	signIn.SignIn = true
+	signIn.SignIn, signIn.Via = true, face.ViaBrowser
 	several := question(face.KindSignIn)
-	several.SignIn = true
+	several.SignIn, several.Via = true, face.ViaBrowser
 	several.Issuers = []string{"https://login.example.net", "https://accounts.xn--bcher-kva.example/tenants/blue"}
 	several.Notes = []string{"This server works with 2 issuers. Choose the one where you have an account."}
 	forget := question(face.KindForget)
@@ -107,8 +107,17 @@ func questions() map[string]face.Question {
 	quirk.Quirk = &localapi.Quirk{Name: localapi.QuirkAudience, Value: "account"}
 	quirk.Why = "The token is for another server (audience account, expected https://mcp.example.com/mcp)."
 	quirk.Notes = []string{quirk.Quirk.Meaning()}
+	device := signIn
+	device.Via, device.Vias = face.ViaDevice, []string{face.ViaBrowser, face.ViaDevice}
+	pkce := question(face.KindQuirk)
+	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn, pkce.Via = peer.Host{}, "", &localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, true, face.ViaBrowser
+	pkce.Why = "login.example.net does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)."
+	pkce.Notes = []string{pkce.Quirk.Meaning()}
+	remove := question(face.KindRegister)
+	enterprise := register
+	enterprise.Notes = []string{"Your enterprise at https://login.example.org speaks for you, and decides what you may do here."}
 	first := consent()
-	first.SignIn = true
+	first.SignIn, first.Via = true, face.ViaBrowser
 	first.Host = script()
 	first.ClientName = ""
 	first.Modes = first.Modes[:2]
@@ -119,7 +128,7 @@ func questions() map[string]face.Question {
 	open.Issuer, open.Modes = "", consent().Modes
 	open.Notes = []string{"This server asks for no sign-in. Valet Key passes on what the program says and what the server answers, without a token of yours."}
 	return map[string]face.Question{"consent": consent(), "consent-open": open, "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
-		"register": register, "client-id": clientID, "quirk": quirk}
+		"register": register, "register-remove": remove, "register-enterprise": enterprise, "client-id": clientID, "quirk": quirk, "quirk-sign-in": pkce, "sign-in-device": device}
 }
 
 func showQuestion(t *testing.T, q face.Question) (*questionView, fyne.Window) {

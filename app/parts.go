@@ -52,11 +52,16 @@ func titleSpans(q face.Question) []span {
 	case face.KindForget:
 		spans = append([]span{who, plain(" wants Valet Key to forget "), server}, as...)
 	case face.KindRegister:
-		spans = []span{who, plain(" wants to set the client ID used at "), strong(ending(hostOf(q.Issuer)))}
+		verb := " wants to set the client ID used at "
+		if q.ClientID == "" {
+			verb = " wants to remove the client ID used at "
+		}
+		spans = []span{who, plain(verb), strong(ending(hostOf(q.Issuer)))}
 	case face.KindClientID:
 		spans = []span{strong(ending(hostOf(q.Issuer))), plain(" needs a client ID")}
 	case face.KindQuirk:
-		spans = []span{plain("Something is wrong with the tokens for "), server}
+		before, about, after := q.QuirkTitle()
+		spans = []span{plain(before), strong(ending(hostOf(about))), plain(after)}
 	default:
 		spans = append([]span{who, plain(" wants to use "), server}, as...)
 	}
@@ -107,23 +112,74 @@ func (v *questionView) lead() fyne.CanvasObject {
 	case q.Kind == face.KindForget:
 		return text(plain("Valet Key deletes this sign-in, asks "), strong(ending(hostOf(q.Issuer))), plain(" to revoke it, and no "+
 			"program can use it any more. To use the server again you sign in again."))
+	case q.Kind == face.KindRegister && q.ClientID == "":
+		return text(plain("Sign-ins at "), strong(ending(hostOf(q.Issuer))), plain(" would no longer use the client ID you set: Valet Key registers "+
+			"itself there, if it can, or asks you for another."))
 	case q.Kind == face.KindRegister:
 		return text(plain("A client ID is the name under which Valet Key is known to an issuer. From now on sign-ins at "),
 			strong(ending(hostOf(q.Issuer))), plain(" would use this one. Allow it only if it is yours."))
+	case q.Kind == face.KindQuirk && q.SignIn:
+		return text(plain(q.Why + " If you accept it, the sign-in goes on; you are not asked about it again for this server, and the " +
+			"server's page shows it. If you do not, the sign-in ends here."))
 	case q.Kind == face.KindQuirk:
 		return text(plain(q.Why + " Valet Key hands such a token to no program unless you accept it for this server. If you do, you are not " +
 			"asked again, and the server's page shows it."))
 	case q.Kind == face.KindClientID:
 		return text(plain("This issuer does not register programs by itself. In its developer settings, create an OAuth " +
 			"client of the kind “desktop” or “native”, then copy its client ID to here."))
-	case q.SignIn && len(q.Issuers) > 1:
-		return banner(colorTint, theme.LoginIcon(), theme.ColorNameHyperlink,
-			text(plain("If you agree, your browser opens so that you can sign in at the issuer you choose.")))
 	case q.SignIn:
-		return banner(colorTint, theme.LoginIcon(), theme.ColorNameHyperlink,
-			text(plain("If you agree, your browser opens so that you can sign in at "), strong(ending(hostOf(q.Issuer))), plain(".")))
+		return v.way()
 	}
 	return nil
+}
+
+// way says how the person gets to the page of the sign-in, and lets them choose another way.
+func (v *questionView) way() fyne.CanvasObject {
+	words := text(v.waySpans()...)
+	says := banner(colorTint, theme.LoginIcon(), theme.ColorNameHyperlink, words)
+	if len(v.q.Vias) < 2 {
+		return says
+	}
+	label := vbox(1, text(plain("Sign in on another device")), text(small("You are shown an address and a code to enter there, on your phone for example.")))
+	v.device = newTick("device", v.q.Via == face.ViaDevice, label, func() {
+		words.set(v.waySpans()...)
+		for _, b := range v.yes {
+			if b.id == "allow" && v.q.Kind == face.KindSignIn {
+				b.text = yesWord(v.q, v.via())
+				b.Refresh()
+			}
+		}
+		v.scroll.Content.Refresh()
+		v.scroll.Refresh()
+	})
+	v.own(&v.device.control)
+	return vbox(4, says, v.device)
+}
+
+func (v *questionView) waySpans() []span {
+	spans := []span{strong(ending(hostOf(v.q.Issuer)))}
+	if len(v.q.Issuers) > 1 {
+		spans = []span{plain("the issuer you choose")}
+	}
+	switch v.via() {
+	case face.ViaAddress:
+		return append(append([]span{plain("If you agree, you are shown an address to open in a browser, where you sign in at ")}, spans...), plain("."))
+	case face.ViaDevice:
+		return append(append([]span{plain("If you agree, you are shown an address and a code, with which you sign in at ")}, spans...), plain(" on any device."))
+	}
+	return append(append([]span{plain("If you agree, your browser opens so that you can sign in at ")}, spans...), plain("."))
+}
+
+// via is how the person gets to the page of the sign-in, as chosen now.
+func (v *questionView) via() string {
+	switch {
+	case v.device == nil:
+		return v.q.Via
+	case v.device.checked:
+		return face.ViaDevice
+	}
+	i := slices.IndexFunc(v.q.Vias, func(via string) bool { return via != face.ViaDevice })
+	return v.q.Vias[max(i, 0)]
 }
 
 // issuerChoice is where to sign in, one of several.

@@ -45,6 +45,7 @@ type questionView struct {
 	yes      []*button // only live when armed
 	ticks    []*tick   // one per scope, in the question's order
 	issuers  []*tick   // one per issuer to choose among
+	device   *tick     // sign in there; nil when there is no choice
 	clientID *field
 	secret   *field
 	menus    []*menu
@@ -150,6 +151,9 @@ func (v *questionView) allow(mode string) {
 		return
 	}
 	a := face.Answer{Answered: true, Allow: true, Mode: mode, Scopes: v.checked(), Issuer: v.issuer()}
+	if v.device != nil {
+		a.Via = v.via()
+	}
 	if v.clientID != nil {
 		a.ClientID = strings.TrimSpace(v.clientID.Text)
 		if s := strings.TrimSpace(v.secret.Text); s != "" {
@@ -202,7 +206,7 @@ func (v *questionView) buttons() fyne.CanvasObject {
 	}
 	right := hbox(2, -1)
 	if v.q.Kind != face.KindConsent {
-		right.Add(v.yesButton("allow", yesWord(v.q), primary, ""))
+		right.Add(v.yesButton("allow", yesWord(v.q, v.via()), primary, ""))
 		return hbox(8, 1, left, fixed(1, 1), right)
 	}
 	var entries []fyne.CanvasObject
@@ -219,16 +223,19 @@ func (v *questionView) buttons() fyne.CanvasObject {
 	return hbox(8, 1, left, fixed(1, 1), right)
 }
 
-func yesWord(q face.Question) string {
+func yesWord(q face.Question, via string) string {
 	switch q.Kind {
 	case face.KindSignIn:
-		if !q.SignIn {
+		if via != face.ViaBrowser {
 			return "Sign in"
 		}
 		return "Sign in with browser"
 	case face.KindForget:
 		return "Forget"
 	case face.KindRegister:
+		if q.ClientID == "" {
+			return "Remove it"
+		}
 		return "Use this client ID"
 	case face.KindClientID:
 		return "Continue"

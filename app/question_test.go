@@ -50,6 +50,8 @@ func (a *asked) press(id string) { a.find(id).TypedKey(&fyne.KeyEvent{Name: fyne
 func TestAnswers(t *testing.T) {
 	client := question(face.KindClientID)
 	client.ClientID = " abc "
+	ways := question(face.KindSignIn)
+	ways.SignIn, ways.Via, ways.Vias = true, face.ViaBrowser, []string{face.ViaBrowser, face.ViaDevice}
 	several := question(face.KindSignIn)
 	several.Issuers = []string{several.Issuer, "https://two.example"}
 	all := []string{"issues:read", "issues:write", offlineAccess}
@@ -70,6 +72,9 @@ func TestAnswers(t *testing.T) {
 		"required stays":    {consent(), []string{"scope-0", "allow"}, face.Answer{Answered: true, Allow: true, Mode: localapi.ModeOnce, Scopes: all}},
 		"details, then yes": {consent(), []string{"details", "details", "allow"}, face.Answer{Answered: true, Allow: true, Mode: localapi.ModeOnce, Scopes: all}},
 		"sign in":           {question(face.KindSignIn), []string{"allow"}, face.Answer{Answered: true, Allow: true}},
+		"proposed way":      {ways, []string{"allow"}, face.Answer{Answered: true, Allow: true, Via: face.ViaBrowser}},
+		"another device":    {ways, []string{"device", "allow"}, face.Answer{Answered: true, Allow: true, Via: face.ViaDevice}},
+		"and back":          {ways, []string{"device", "device", "allow"}, face.Answer{Answered: true, Allow: true, Via: face.ViaBrowser}},
 		"proposed issuer":   {several, []string{"issuer-0", "allow"}, face.Answer{Answered: true, Allow: true, Issuer: several.Issuer}},
 		"another issuer":    {several, []string{"issuer-1", "issuer-1", "allow"}, face.Answer{Answered: true, Allow: true, Issuer: "https://two.example"}},
 		"forget":            {question(face.KindForget), []string{"allow"}, face.Answer{Answered: true, Allow: true}},

@@ -70,8 +70,24 @@ func TestTitles(t *testing.T) {
 		face.KindClientID: "login.example.net needs a client ID",
 	}
 	for kind, want := range tests {
-		if got := titleOf(question(kind)); got != want {
+		q := question(kind)
+		q.ClientID = "mine"
+		if got := titleOf(q); got != want {
 			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+	if got := titleOf(question(face.KindRegister)); got != "claude wants to remove the client ID used at login.example.net" {
+		t.Errorf("remove: %q", got)
+	}
+	for name, want := range map[string]string{
+		localapi.QuirkAudience: "Something is wrong with the tokens for mcp.example.com", localapi.QuirkIssuer: "Something is wrong with the tokens for mcp.example.com",
+		localapi.QuirkPKCEUnlisted: "login.example.net does not say that it checks PKCE", localapi.QuirkIssuerSlash: "mcp.example.com writes its issuer's address differently",
+		localapi.QuirkNoResource: "login.example.net does not make out tokens to one server",
+	} {
+		q := question(face.KindQuirk)
+		q.Quirk = &localapi.Quirk{Name: name}
+		if got := titleOf(q); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 	if got := titleOf(face.Question{Kind: face.KindConsent, Server: "https://x.example", Account: "default"}); got != "An unknown program wants to use x.example" {

@@ -64,6 +64,7 @@ func (h *house) open() *house {
 				return h.world.Browser(ctx, url)
 			}})
 		},
+		OpenURL: func(context.Context, string) error { return nil },
 		Ask: func(ctx context.Context, q face.Question) (face.Answer, error) {
 			h.mu.Lock()
 			h.asked = append(h.asked, q)

@@ -147,7 +147,7 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 				w.rule = rule
 				return err
 			}
-			if err := b.choose(t, answer.Issuer); err != nil {
+			if err := b.choose(t, answer); err != nil {
 				return err
 			}
 			w.maySignIn = true
@@ -267,8 +267,8 @@ func (b *Broker) consent(ctx context.Context, w *want, q face.Question, t *targe
 	if yes.Scopes = scopeSet(set); len(yes.Scopes) == 0 && len(q.Scopes) > 0 {
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the person allowed none of the scopes")
 	}
-	if len(q.Issuers) > 0 {
-		if err := b.choose(t, answer.Issuer); err != nil {
+	if t != nil {
+		if err := b.choose(t, answer); err != nil {
 			return nil, err
 		}
 	}

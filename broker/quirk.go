@@ -44,7 +44,7 @@ func (b *Broker) demands(t *target, request oauthflow.Request) (list []demand) {
 func (b *Broker) askQuirk(ctx context.Context, t *target, quirk localapi.Quirk, why string) (localapi.Quirk, bool) {
 	quirk.AcceptedAt = acceptedNow()
 	q := (&want{from: &peer.Peer{}}).quirkQuestion(t.record(), quirk)
-	q.Why, q.SignIn = sentence(why), true
+	q.Why, q.SignIn, q.Via = sentence(why), true, t.via
 	_, _, err := b.ask(ctx, q)
 	return quirk, err == nil
 }

@@ -46,6 +46,7 @@ type record struct {
 	Unpublished  bool               `json:"unpublished,omitempty"` // the server names no issuer, and the person took its origin for one
 	Key          kept               `json:"dpop_key,omitzero"`     // its tokens are bound to it (RFC 9449)
 	Bindable     bool               `json:"bindable,omitempty"`    // the server takes tokens that are bound to a key
+	Device       bool               `json:"device,omitempty"`      // the person signed in on another device the last time
 	Quirks       []localapi.Quirk   `json:"quirks,omitempty"`      // what the person accepted of this server and its issuer, or set
 	Wide         bool               `json:"wide,omitempty"`        // the issuer does not narrow tokens on refresh
 	Always       []string           `json:"always,omitempty"`      // scopes that nobody asks for and the issuer puts into every token

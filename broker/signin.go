@@ -133,7 +133,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	request := oauthflow.Request{
 		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer, Key: key,
 		Scopes: askIssuer(ask, t.issuer, client), Registration: client, SelectAccount: another,
-		ACRValues: t.acrValues, MaxAge: t.maxAge,
+		ACRValues: t.acrValues, MaxAge: t.maxAge, Device: t.via == face.ViaDevice,
 		AskClient: func(ctx context.Context, issuer string) (oauthflow.Registration, error) {
 			return b.askClient(ctx, t, issuer)
 		},
@@ -183,7 +183,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 			r.Requested = ask
 		}
 		r.Granted = got
-		r.Problem, r.Wide = "", false
+		r.Problem, r.Wide, r.Device = "", false, request.Device
 		for _, quirk := range append(slices.Clone(t.quirks), quirks...) {
 			r.Quirks = with(r.Quirks, quirk)
 		}
@@ -303,15 +303,16 @@ func (b *Broker) SignIn(ctx context.Context, from *peer.Peer, req localapi.SignI
 	if err != nil {
 		return nil, err
 	}
-	grant, err := b.signInAsked(ctx, w, quirks)
+	grant, err := b.signInAsked(ctx, w, quirks, req.Device)
 	if err != nil {
 		return nil, b.explain(err, w.url)
 	}
 	return grant, nil
 }
 
-// signInAsked asks the person and signs in, with quirks set for the server from then on.
-func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Quirk) (*localapi.Grant, error) {
+// signInAsked asks the person and signs in, with quirks set for the server from then on; on another device, if they agree
+// to that too.
+func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Quirk, device bool) (*localapi.Grant, error) {
 	if err := b.load(ctx); err != nil {
 		return nil, err
 	}
@@ -335,7 +336,14 @@ func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Qui
 	}
 	q := w.question(face.KindSignIn, t.record())
 	q.Scopes = scopeRows(offered, nil, before)
+	if device {
+		t.via = face.ViaDevice
+	}
 	b.mention(&q, t)
+	if device && q.SignIn && q.Via != face.ViaDevice {
+		return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not offer to sign in on another device", hostOf(t.issuer.ID)).
+			WithHint("sign in by browser, without --device; or tell the issuer's owner about RFC 8628")
+	}
 	q.Why = "You, or the program named above, asked to sign in to this server."
 	if w.from.Host.Name == "" {
 		q.Why = "You asked to sign in to this server."
@@ -344,7 +352,7 @@ func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Qui
 	if err != nil {
 		return nil, err
 	}
-	if err := b.choose(t, answer.Issuer); err != nil {
+	if err := b.choose(t, answer); err != nil {
 		return nil, err
 	}
 	chosen := scopeSet(answer.Scopes).and(offered)

@@ -27,6 +27,7 @@ type target struct {
 	fewer    scopes           // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
 	page              bool   // the person was told that a page opens
+	via               string // how they get there, face.Via…; "" before they were told
 	acrValues, maxAge string // how the server wants the person to sign in (RFC 9470)
 }
 
@@ -165,8 +166,10 @@ func (t *target) choices() (ids []string) {
 	return ids
 }
 
-// choose makes t lead to the issuer that the person chose; "" is the one they were shown.
-func (b *Broker) choose(t *target, issuer string) error {
+// choose makes t lead to the issuer that the person chose, in the way they chose; "" is what they were shown.
+func (b *Broker) choose(t *target, answer face.Answer) error {
+	t.via = orElse(answer.Via, t.via)
+	issuer := answer.Issuer
 	if issuer == "" || issuer == t.issuer.ID {
 		return nil
 	}
@@ -242,6 +245,40 @@ const unpublishedNote = "This server does not say who issues its tokens, as MCP 
 func (b *Broker) mention(q *face.Question, t *target) {
 	t.page = b.opensPage(t)
 	q.SignIn, q.Issuers, q.Notes = t.page, t.choices(), b.notes(t)
+	if !t.page {
+		return
+	}
+	ways := b.ways(t)
+	if len(ways) > 1 {
+		q.Vias = ways
+	}
+	b.mu.Lock()
+	if g := b.grantOf(t); t.via == "" && g != nil && g.record.Device {
+		t.via = face.ViaDevice
+	}
+	b.mu.Unlock()
+	if !slices.Contains(ways, t.via) {
+		t.via = ways[0]
+	}
+	q.Via = t.via
+}
+
+// ways are how the person can get to the page of a sign-in to t, whichever issuer they choose. The first is the usual one.
+func (b *Broker) ways(t *target) []string {
+	here := face.ViaBrowser
+	if b.cfg.OpenURL == nil {
+		here = face.ViaAddress
+	}
+	lacks := func(i *discovery.Issuer) bool { // a page of an enterprise opens there, and it is not known yet what that one offers
+		return i.DeviceEndpoint == "" || enterpriseOf(b.registration(i.ID)) != (enterpriseKey{})
+	}
+	switch {
+	case b.flow.ByDevice(oauthflow.Request{Issuer: t.issuer}): // this run of the app knows no other
+		return []string{face.ViaDevice}
+	case lacks(t.issuer) || slices.ContainsFunc(t.usable, lacks):
+		return []string{here}
+	}
+	return []string{here, face.ViaDevice}
 }
 
 // notes are facts for the person to weigh before they sign in to t.

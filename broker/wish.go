@@ -31,7 +31,7 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.signInAsked(ctx, want, nil)
+		_, err = b.signInAsked(ctx, want, nil, false)
 		return err
 	case face.WishCancel:
 		return b.withSignIn(w.ID, func(s *signIn) { s.cancel() })

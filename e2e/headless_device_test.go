@@ -13,18 +13,23 @@ import (
 )
 
 // TestHeadlessDevice: the person signs in on another device, on oidc-provider's own pages, with the code that the
-// terminal of a machine without a browser shows.
+// terminal shows: on a machine without a browser, or because they chose so in the question.
 func TestHeadlessDevice(t *testing.T) {
 	t.Parallel()
+	t.Run("at the start", func(t *testing.T) { t.Parallel(); signInByDevice(t, []string{"--browser", "device"}, "a\n") })
+	t.Run("in the question", func(t *testing.T) { t.Parallel(); signInByDevice(t, []string{"--browser", "false"}, "v\na\n") })
+}
+
+func signInByDevice(t *testing.T, flags []string, answer string) {
 	h := newHeadless(t)
 	issuer := h.newIssuer("--device")
 	server := newMCPServer(t, issuer)
-	app, screen := h.runOnTerminal(h.appCommand("--browser", "device"))
+	app, screen := h.runOnTerminal(h.appCommand(flags...))
 	h.ready(app)
 
 	asked := h.run(h.command(program(t, "vk"), "token", server.url))
 	screen.asks("e2e.test wants to use")
-	screen.types("a\n")
+	screen.types(answer)
 	screen.shows("open this page in a browser on any device:\n\n")
 	page := screen.shows("\n\nand enter this code there: ")
 	code := screen.shows("\n")

@@ -20,6 +20,13 @@ const (
 	KindQuirk    = "quirk"     // something is not as it must be: is it accepted for this server from now on?
 )
 
+// How a person gets to the page of a sign-in.
+const (
+	ViaBrowser = "browser" // their browser opens at it
+	ViaAddress = "address" // they are shown its address
+	ViaDevice  = "device"  // they are shown an address and a code to enter there, on any device (RFC 8628)
+)
+
 // Question is what a face shows. Everything a server, an issuer or a host said of itself is already bounded and
 // stripped of control and bidirectional characters.
 type Question struct {
@@ -39,12 +46,30 @@ type Question struct {
 	Why         string    `json:"why"`              // why the person is asked now, a sentence
 	Notes       []string  `json:"notes,omitempty"`  // facts to weigh, sentences: "this server's metadata speaks for all of …"
 	Modes       []string  `json:"modes,omitempty"`  // localapi.Mode… that may be offered, in order; never empty for KindConsent
-	SignIn      bool      `json:"sign_in"`          // a yes opens the browser
+	SignIn      bool      `json:"sign_in"`          // a yes takes the person to a page, where they sign in
+	Via         string    `json:"via,omitempty"`    // then: how it does, Via…
+	Vias        []string  `json:"vias,omitempty"`   // the person may choose among these, Via is proposed; none: there is no choice
 	ClientID    string    `json:"client_id,omitempty"`
 	Asked       time.Time `json:"asked"`
 	Deadline    time.Time `json:"deadline"` // then the question is withdrawn, unanswered
 
 	Quirk *localapi.Quirk `json:"quirk,omitempty"` // of KindQuirk; what accepting it means stands in Notes
+}
+
+// QuirkTitle says what a question of KindQuirk is about, as a sentence without its end: the words before and after about,
+// a URL.
+func (q Question) QuirkTitle() (before, about, after string) {
+	if q.Quirk != nil {
+		switch q.Quirk.Name {
+		case localapi.QuirkPKCEUnlisted:
+			return "", q.Issuer, " does not say that it checks PKCE"
+		case localapi.QuirkIssuerSlash:
+			return "", q.Server, " writes its issuer's address differently"
+		case localapi.QuirkNoResource:
+			return "", q.Issuer, " does not make out tokens to one server"
+		}
+	}
+	return "Something is wrong with the tokens for ", q.Server, ""
 }
 
 // Scope is one row of checkboxes.
@@ -62,6 +87,7 @@ type Answer struct {
 	Mode         string      `json:"mode,omitempty"`          // of a yes to KindConsent
 	Scopes       []string    `json:"scopes,omitempty"`        // the checked ones
 	Issuer       string      `json:"issuer,omitempty"`        // of a yes: the chosen one of Issuers; "" is the proposed one
+	Via          string      `json:"via,omitempty"`           // of a yes: the chosen one of Vias; "" is the proposed one
 	WrongAccount bool        `json:"wrong_account,omitempty"` // of a no: sign in with another one
 	Pause        bool        `json:"pause,omitempty"`         // of a no: quiet for this host
 	ClientID     string      `json:"client_id,omitempty"`     // of a yes to KindClientID

@@ -312,6 +312,9 @@ func offered(q Question, a Answer) error {
 	if a.Issuer != "" && !slices.Contains(q.Issuers, a.Issuer) {
 		return fmt.Errorf("issuer %q was not offered", a.Issuer)
 	}
+	if a.Via != "" && !slices.Contains(q.Vias, a.Via) {
+		return fmt.Errorf("the way %q was not offered", a.Via)
+	}
 	for _, name := range a.Scopes {
 		if !slices.ContainsFunc(q.Scopes, func(s Scope) bool { return s.Name == name }) {
 			return fmt.Errorf("scope %q was not offered", name)

@@ -296,11 +296,11 @@ func TestGuards(t *testing.T) {
 
 func TestForeignFields(t *testing.T) {
 	for got, want := range map[string]string{
-		fmt.Sprint(foreignFields[TokenRequest]()):        "[quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[TokenRequest]()):        "[device quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
 		fmt.Sprint(foreignFields[SignInRequest]()):       "[min_valid_s interaction challenges refused proof rerun_s issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
-		fmt.Sprint(foreignFields[ForgetRequest]()):       "[scopes min_valid_s interaction reason challenges refused proof rerun_s quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
-		fmt.Sprint(foreignFields[OpenRequest]()):         "[resource account scopes min_valid_s interaction reason challenges refused proof rerun_s client quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
-		fmt.Sprint(foreignFields[RegistrationRequest]()): "[account scopes min_valid_s interaction reason challenges refused proof rerun_s quirks]",
+		fmt.Sprint(foreignFields[ForgetRequest]()):       "[scopes min_valid_s interaction reason challenges refused proof rerun_s device quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[OpenRequest]()):         "[resource account scopes min_valid_s interaction reason challenges refused proof rerun_s client device quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[RegistrationRequest]()): "[account scopes min_valid_s interaction reason challenges refused proof rerun_s device quirks]",
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)

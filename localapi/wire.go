@@ -115,6 +115,7 @@ type SignInRequest struct {
 	Account  string   `json:"account,omitempty"` // a label for a further account at this server
 	Scopes   []string `json:"scopes,omitempty"`
 	Reason   string   `json:"reason,omitempty"`
+	Device   bool     `json:"device,omitempty"` // propose to sign in on another device, with a code (RFC 8628)
 	// Quirks are settings for the server, from this sign-in on, as Quirk.String writes them: "parameters=access_type=offline",
 	// "parameters=" (none any more), "dpop". What is wrong with a server cannot be accepted here.
 	Quirks []string    `json:"quirks,omitempty"`

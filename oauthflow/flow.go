@@ -82,7 +82,7 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 		tokens, err := f.Obtain(ctx, req)
 		return req.Registration, tokens, err
 	}
-	if f.byDevice(req) {
+	if f.ByDevice(req) {
 		reg, tokens, err := f.signInByDevice(ctx, client, req)
 		return reg, tokens, ended(ctx, err)
 	}
@@ -108,10 +108,12 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, 
 }
 
 // Redirects reports whether SignIn would have a code brought back by redirect, which PKCE protects.
-func (f *Flow) Redirects(req Request) bool { return !req.Registration.Unattended() && !f.byDevice(req) }
+func (f *Flow) Redirects(req Request) bool { return !req.Registration.Unattended() && !f.ByDevice(req) }
 
-// byDevice reports whether the person signs in on another device (RFC 8628).
-func (f *Flow) byDevice(req Request) bool { return f.cfg.Device && req.Issuer.DeviceEndpoint != "" }
+// ByDevice reports whether SignIn would have the person sign in on another device (RFC 8628).
+func (f *Flow) ByDevice(req Request) bool {
+	return (f.cfg.Device || req.Device) && req.Issuer.DeviceEndpoint != ""
+}
 
 // Obtain gets tokens for a registration that is [Registration.Unattended], in one POST with the resource, after one to
 // its enterprise's issuer where it has one. There is no refresh token in the answer: when the token runs out, Obtain again.

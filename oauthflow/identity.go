@@ -32,7 +32,7 @@ var ErrIdentity = errors.New("the enterprise's issuer gave no ID token of use")
 // Errors: those of [Flow.SignIn], and [ErrIdentity].
 func (f *Flow) Identify(ctx context.Context, req Request) (*Identity, error) {
 	req = atEnterprise(req)
-	if !f.byDevice(req) {
+	if !f.ByDevice(req) {
 		req.nonce = rand.Text() // on another device there is no request that could carry it, and no code to be injected
 	}
 	req.Scopes = []string{"openid"}

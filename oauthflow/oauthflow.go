@@ -60,6 +60,7 @@ type Request struct {
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
 	Registration  Registration      // zero: SignIn makes one in the order of the specification
 	Enterprise    *discovery.Issuer // that of Registration.Enterprise; nil: there is none
+	Device        bool              // let the person sign in on another device, as Config.Device
 	SelectAccount bool              // ask the issuer to let the person pick another account
 	Parameters    url.Values        // added to what the issuer is first asked for, where they are not ours to set; nil: none
 	ACRValues     string            // how the person must sign in (RFC 9470 §4); "" leaves the parameter out

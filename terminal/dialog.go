@@ -27,6 +27,7 @@ type dialog struct {
 	choices []choice
 	on      []bool // scopes
 	issuer  string // where to sign in
+	via     string // and how, face.Via…
 	stage   int
 	answer  face.Answer
 }
@@ -40,7 +41,7 @@ type choice struct {
 }
 
 func newDialog(q face.Question) *dialog {
-	d := &dialog{q: q, choices: choices(q), on: make([]bool, len(q.Scopes)), issuer: q.Issuer}
+	d := &dialog{q: q, choices: choices(q), on: make([]bool, len(q.Scopes)), issuer: q.Issuer, via: q.Via}
 	for i, s := range q.Scopes {
 		d.on[i] = s.Checked || s.Required
 	}
@@ -51,6 +52,7 @@ const (
 	keyClient  = "c"
 	keyDetails = "?"
 	keyIssuer  = "i"
+	keyDevice  = "v"
 )
 
 func choices(q face.Question) []choice {
@@ -80,6 +82,9 @@ func choices(q face.Question) []choice {
 	}
 	if len(q.Issuers) > 1 {
 		list = append(list, choice{key: keyIssuer, label: "sign in at another issuer"})
+	}
+	if len(q.Vias) > 1 {
+		list = append(list, choice{key: keyDevice, label: "change how you sign in: here, or on another device"})
 	}
 	if aboutProgram(q) {
 		list = append(list, choice{"p", "deny, and pause this program: I did not start this", face.Answer{Answered: true, Pause: true}, "Denied, and the program is paused."},
@@ -136,6 +141,9 @@ func (d *dialog) take(line string) (reply string, done bool) {
 		return d.details(), false
 	case keyIssuer:
 		return d.nextIssuer(), false
+	case keyDevice:
+		d.via = next(d.q.Vias, d.via)
+		return wayWords(d.via) + "\n", false
 	case keyClient:
 		d.stage = typingClientID
 		return "", false
@@ -163,6 +171,9 @@ func (d *dialog) decide(c choice) (reply string, done bool) {
 	if len(d.q.Issuers) > 1 {
 		d.answer.Issuer = d.issuer
 	}
+	if len(d.q.Vias) > 1 {
+		d.answer.Via = d.via
+	}
 	if len(shown) > 0 {
 		c.reply += ": " + strings.Join(shown, ", ")
 	}
@@ -184,11 +195,12 @@ func (d *dialog) toggle(number string) string {
 
 // nextIssuer goes round among the issuers.
 func (d *dialog) nextIssuer() string {
-	all := d.q.Issuers
-	at := (slices.Index(all, d.issuer) + 1) % len(all)
-	d.issuer = all[at]
-	return fmt.Sprintf("You would sign in at %s now (%d of %d).\n", urlText(d.issuer), at+1, len(all))
+	d.issuer = next(d.q.Issuers, d.issuer)
+	return fmt.Sprintf("You would sign in at %s now (%d of %d).\n", urlText(d.issuer), slices.Index(d.q.Issuers, d.issuer)+1, len(d.q.Issuers))
 }
+
+// next is the element of all after now, the first after the last.
+func next(all []string, now string) string { return all[(slices.Index(all, now)+1)%len(all)] }
 
 func onOff(on bool) string {
 	if on {

@@ -73,12 +73,21 @@ func TestQuestionText(t *testing.T) {
 
 	several := question(face.KindSignIn)
 	several.Issuers = []string{several.Issuer, "https://two.example/\x1b[2J"}
+	device := question(face.KindSignIn)
+	device.Via, device.Vias = face.ViaDevice, []string{face.ViaAddress, face.ViaDevice}
+	address := question(face.KindSignIn)
+	address.Via = face.ViaAddress
+	pkce := question(face.KindQuirk)
+	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn = peer.Host{}, "", &localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, true
+	pkce.Why, pkce.Notes = "Auth.example.com does not say that it checks PKCE.", []string{pkce.Quirk.Meaning()}
+	remove := question(face.KindRegister)
+	remove.ClientID = ""
 	open := question(face.KindConsent)
 	open.Issuer, open.Scopes, open.SignIn, open.Notes = "", nil, false, []string{"This server asks for no sign-in."}
 	forgetOpen := question(face.KindForget)
 	forgetOpen.Issuer = ""
 	tests := map[string]face.Question{
-		"open": open, "forget_open": forgetOpen, "several_issuers": several, "quirk": question(face.KindQuirk),
+		"open": open, "forget_open": forgetOpen, "several_issuers": several, "device": device, "address": address, "quirk_sign_in": pkce, "register_remove": remove, "quirk": question(face.KindQuirk),
 		"consent": question(face.KindConsent), "sign_in": question(face.KindSignIn), "forget": question(face.KindForget),
 		"register": question(face.KindRegister), "client_id": question(face.KindClientID), "hostile": hostile, "nobody": plain,
 	}
@@ -140,6 +149,14 @@ func TestAnswers(t *testing.T) {
 		return a
 	}
 
+	ways := question(face.KindSignIn)
+	ways.Via, ways.Vias = face.ViaBrowser, []string{face.ViaBrowser, face.ViaDevice}
+	by := func(way string) face.Answer {
+		a := yes("", "files:read")
+		a.Via = way
+		return a
+	}
+
 	tests := []struct {
 		name  string
 		q     face.Question
@@ -168,6 +185,10 @@ func TestAnswers(t *testing.T) {
 		{"the proposed issuer", several, "y", at("https://auth.example.com")},
 		{"another issuer", several, "i,y", at("https://two.example")},
 		{"round to the first issuer", several, "i,i,y", at("https://zero.example")},
+		{"the proposed way", ways, "y", by(face.ViaBrowser)},
+		{"on another device", ways, "v,y", by(face.ViaDevice)},
+		{"back to the browser", ways, "v,v,y", by(face.ViaBrowser)},
+		{"no other way to choose", question(face.KindSignIn), "v,d", face.Answer{Answered: true}},
 		{"no other issuer to choose", question(face.KindSignIn), "i,d", face.Answer{Answered: true}},
 		{"forget", question(face.KindForget), "y", yes("")},
 		{"register", question(face.KindRegister), "y", yes("")},

@@ -67,6 +67,7 @@ func (d *dialog) text(now time.Time) string {
 	for _, note := range q.Notes {
 		line("Note", text(note))
 	}
+	q.Via = d.via
 	line("A yes means", consequence(q))
 	if !q.Deadline.IsZero() {
 		line("Time to answer", fmt.Sprintf("%d seconds", max(0, int(q.Deadline.Sub(now).Round(time.Second).Seconds()))))
@@ -85,7 +86,11 @@ func headline(q face.Question) string {
 		return fmt.Sprintf("Sign in to %s%s?", server, as)
 	}
 	if q.Kind == face.KindQuirk {
-		return fmt.Sprintf("Something is wrong with the tokens for %s%s. Do you accept it?", server, as)
+		before, about, after := q.QuirkTitle()
+		if q.SignIn { // it is about the issuer or the server, for all accounts
+			as = ""
+		}
+		return fmt.Sprintf("%s%s%s%s. Do you accept it?", before, siteOf(about), after, as)
 	}
 	if who == "" {
 		who = "An unknown program"
@@ -96,7 +101,11 @@ func headline(q face.Question) string {
 	case face.KindForget:
 		return fmt.Sprintf("%s asks to forget %s%s.", who, server, as)
 	case face.KindRegister:
-		return fmt.Sprintf("%s asks to set the client ID for %s.", who, siteOf(q.Issuer))
+		verb := "set"
+		if q.ClientID == "" {
+			verb = "remove"
+		}
+		return fmt.Sprintf("%s asks to %s the client ID for %s.", who, verb, siteOf(q.Issuer))
 	case face.KindClientID:
 		return fmt.Sprintf("%s needs a client ID before you can sign in to %s.", siteOf(q.Issuer), server)
 	}
@@ -113,12 +122,19 @@ func meaning(q face.Question) string {
 	case face.KindQuirk:
 		return "accept it for this server"
 	}
+	if q.ClientID == "" {
+		return "remove it"
+	}
 	return "set it"
 }
 
 func consequence(q face.Question) string {
 	var says string
 	switch {
+	case q.Kind == face.KindRegister && q.ClientID == "":
+		says = "Valet Key no longer uses the client ID you set; it registers itself at this issuer if it can, or asks you for another."
+	case q.Kind == face.KindQuirk && q.SignIn:
+		says = "the sign-in goes on, and you are not asked about this again for this server. A no ends it here."
 	case q.Issuer == "" && q.Kind == face.KindConsent:
 		says = "the program may use this server through Valet Key; there is no token."
 	case q.Issuer == "" && q.Kind == face.KindForget:
@@ -140,9 +156,20 @@ func consequence(q face.Question) string {
 		says = "you sign in to this server; which program may use it is asked apart from that."
 	}
 	if q.SignIn {
-		says += " Then you sign in to the issuer with a browser."
+		says += " " + wayWords(q.Via)
 	}
 	return says
+}
+
+// wayWords say how the person gets to the page of a sign-in.
+func wayWords(via string) string {
+	switch via {
+	case face.ViaAddress:
+		return "Then you are shown an address, to sign in to the issuer with a browser."
+	case face.ViaDevice:
+		return "Then you are shown an address and a code, to sign in to the issuer on any device."
+	}
+	return "Then you sign in to the issuer with a browser."
 }
 
 func (d *dialog) scopeText() string {

@@ -69,11 +69,16 @@ func waiting(questions []face.Question) []item {
 		case face.KindForget:
 			text = fmt.Sprintf("%s asks to forget %s…", who, server)
 		case face.KindRegister:
-			text = fmt.Sprintf("%s asks to set a client ID for %s…", who, serverName(q.Issuer))
+			verb := "set a"
+			if q.ClientID == "" {
+				verb = "remove the"
+			}
+			text = fmt.Sprintf("%s asks to %s client ID for %s…", who, verb, serverName(q.Issuer))
 		case face.KindClientID:
 			text = fmt.Sprintf("%s needs a client ID…", serverName(q.Issuer))
 		case face.KindQuirk:
-			text = fmt.Sprintf("Something is wrong with the tokens for %s…", server)
+			before, about, after := q.QuirkTitle()
+			text = before + serverName(about) + after + "…"
 		default:
 			text = fmt.Sprintf("%s asks for %s…", who, server)
 		}

@@ -75,7 +75,7 @@ func TestMenu(t *testing.T) {
 			{Kind: face.KindConsent, Host: claude, Server: mcp},
 			{Kind: face.KindSignIn, Host: claude, Server: mcp},
 			{Kind: face.KindForget, Host: claude, Server: mcp},
-			{Kind: face.KindRegister, Host: claude, Issuer: "https://auth.example.com"},
+			{Kind: face.KindRegister, Host: claude, Issuer: "https://auth.example.com", ClientID: "x"},
 			{Kind: face.KindQuirk, Host: claude, Server: mcp},
 			{Kind: face.KindClientID, Issuer: "https://auth.example.com"}}},
 			"claude asks for mcp.example.com/mcp… > open\n" +

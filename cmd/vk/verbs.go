@@ -28,7 +28,7 @@ type options struct {
 	minValid, timeout                  time.Duration
 	name, via                          string
 	list, yes, print, noStart, explain bool
-	dpop                               bool
+	dpop, device                       bool
 
 	assertionFile, enterprise, enterpriseID, enterpriseKeyID string
 	enterpriseSecretStdin, enterpriseKeyStdin, remove        bool
@@ -123,6 +123,7 @@ func (p *program) token(ctx context.Context, o *options, args []string) error {
 func signInFlags(f *pflag.FlagSet, o *options) {
 	accessFlags(f, o)
 	f.StringArrayVar(&o.parameters, "parameter", nil, "a `NAME=VALUE` that the issuer is sent besides, at this sign-in and later ones; \"\" alone sends none any more")
+	f.BoolVar(&o.device, "device", false, "sign in on another device, with a code that Valet Key shows, where the issuer can do that")
 	f.BoolVar(&o.dpop, "dpop", false, "bind tokens to a key that stays in Valet Key (DPoP), where the server takes such tokens")
 }
 
@@ -131,7 +132,7 @@ func (p *program) signIn(ctx context.Context, o *options, args []string) error {
 	if err != nil {
 		return err
 	}
-	req := localapi.SignInRequest{Resource: server, Account: o.account, Scopes: split(o.scopes)}
+	req := localapi.SignInRequest{Resource: server, Account: o.account, Scopes: split(o.scopes), Device: o.device}
 	if o.dpop {
 		req.Quirks = append(req.Quirks, localapi.QuirkDPoP)
 	}
