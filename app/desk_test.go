@@ -1,7 +1,12 @@
 package app
 
 import (
+	"encoding/json"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +15,7 @@ import (
 	"fyne.io/fyne/v2/theme"
 
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -321,6 +327,132 @@ func TestParametersAreTyped(t *testing.T) {
 	b.take(face.Message{Result: &face.Result{Call: m.Wish.Call}})
 	if b.main.memory.fields["parameters\n"+key] != nil {
 		t.Error("the field stays after it was set")
+	}
+}
+
+// typing is a main window of busyState with its first server open, and how it is used.
+func typing(t *testing.T) (b *bench, key string, press func(id string), sent func() *face.Wanted) {
+	b = newBench(t)
+	s := busyState()
+	s.Grants[0].Registration = &localapi.Registration{ClientID: "old", Source: localapi.SourcePreRegistered}
+	b.take(face.Message{State: &s})
+	b.take(face.Message{Page: face.PageServers})
+	key = grantKey(s.Grants[0])
+	press = func(id string) {
+		t.Helper()
+		o := findID(b.main.win.Content(), id)
+		if o == nil {
+			t.Fatalf("no %q", id)
+		}
+		o.(fyne.Tappable).Tapped(nil)
+	}
+	press("more\n" + key)
+	return b, key, press, func() *face.Wanted {
+		t.Helper()
+		select {
+		case m := <-b.sent:
+			return m.Wish
+		case <-time.After(20 * time.Second):
+			t.Fatal("nothing was sent")
+			return nil
+		}
+	}
+}
+
+// TestAClientIsTyped on the server's page, in each of its kinds. What is missing is said, and nothing is sent or lost.
+func TestAClientIsTyped(t *testing.T) {
+	const pem = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
+	dir := t.TempDir()
+	keyFile, noKey := filepath.Join(dir, "key.pem"), filepath.Join(dir, "words.txt")
+	for file, content := range map[string]string{keyFile: pem, noKey: "canary"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issuer := busyState().Grants[0].Issuer
+	for name, test := range map[string]struct {
+		kind   int
+		typed  map[string]string
+		misses string
+		want   localapi.RegistrationRequest
+	}{
+		"by browser":        {byBrowser, map[string]string{"id": " mine "}, "", localapi.RegistrationRequest{ClientID: "mine", Issuer: issuer}},
+		"with a secret":     {byBrowser, map[string]string{"id": "mine", "secret": "s"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), Issuer: issuer}},
+		"no ID":             {byBrowser, map[string]string{"secret": "canary"}, "client ID", localapi.RegistrationRequest{}},
+		"by itself":         {byItself, map[string]string{"id": "mine", "secret": "s"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), GrantType: "client_credentials", Issuer: issuer}},
+		"with a key":        {byItself, map[string]string{"id": "mine", "key-file": keyFile, "key-id": "k"}, "", localapi.RegistrationRequest{ClientID: "mine", PrivateKey: secret.New(pem), KeyID: "k", GrantType: "client_credentials", Issuer: issuer}},
+		"with nothing":      {byItself, map[string]string{"id": "mine"}, "secret", localapi.RegistrationRequest{}},
+		"with both":         {byItself, map[string]string{"id": "mine", "secret": "canary", "key-file": keyFile}, "not both", localapi.RegistrationRequest{}},
+		"no key there":      {byItself, map[string]string{"id": "mine", "key-file": keyFile + "x"}, "no such file", localapi.RegistrationRequest{}},
+		"no key in it":      {byItself, map[string]string{"id": "mine", "key-file": noKey}, "no private key in PEM", localapi.RegistrationRequest{}},
+		"a short path":      {byItself, map[string]string{"id": "mine", "key-file": "key.pem"}, "whole path", localapi.RegistrationRequest{}},
+		"a directory":       {byItself, map[string]string{"id": "mine", "key-file": dir}, "no file of text", localapi.RegistrationRequest{}},
+		"identity file":     {byIdentityFile, map[string]string{"id": "mine", "assertion-file": "/run/token"}, "", localapi.RegistrationRequest{ClientID: "mine", AssertionFile: "/run/token", Issuer: issuer}},
+		"no identity file":  {byIdentityFile, map[string]string{"id": "mine"}, "whole path", localapi.RegistrationRequest{}},
+		"enterprise":        {byEnterprise, map[string]string{"id": "mine", "secret": "s", "enterprise": "https://idp.example", "enterprise-id": "there", "enterprise-secret": "z"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), Issuer: issuer, Enterprise: &localapi.EnterpriseClient{Issuer: "https://idp.example", ClientID: "there", ClientSecret: secret.New("z")}}},
+		"which enterprise?": {byEnterprise, map[string]string{"id": "mine"}, "your enterprise's issuer", localapi.RegistrationRequest{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, grant, press, sent := typing(t)
+			key := "client\n" + grant
+			press(key + "\nask")
+			press(fmt.Sprintf("client-kind-%d\n%s", test.kind, key))
+			form := b.main.memory.forms[key]
+			for name, words := range test.typed {
+				findID(b.main.win.Content(), "client-"+name+"\n"+key).(*field).SetText(words)
+			}
+			press(key)
+			if test.misses != "" {
+				err := b.main.memory.failed[key]
+				if err == nil || !strings.Contains(err.Error(), test.misses) || strings.Contains(err.Error(), "canary") || len(b.sent) > 0 || b.main.memory.forms[key] != form {
+					t.Errorf("%v, %d sent", err, len(b.sent))
+				}
+				return
+			}
+			w := sent()
+			got, _ := json.Marshal(w.Wish.Registration)
+			want, _ := json.Marshal(test.want)
+			if w.Wish.Kind != face.WishClient || w.Wish.Server != busyState().Grants[0].Server || w.Wish.Account != "work" || string(got) != string(want) {
+				t.Errorf("sent %s %s for %s, want %s", w.Wish.Kind, got, w.Wish.Server, want)
+			}
+			b.take(face.Message{Result: &face.Result{Call: w.Call, Err: localapi.Errorf(localapi.ErrBadRequest, "no")}})
+			if b.main.memory.forms[key] != form || b.main.memory.failed[key] == nil {
+				t.Error("what was typed is gone after a failure")
+			}
+			press(key)
+			b.take(face.Message{Result: &face.Result{Call: sent().Call}})
+			if len(b.main.memory.forms) != 0 {
+				t.Error("the form stays, and what was typed in it, after it was set")
+			}
+		})
+	}
+}
+
+func TestAClientForANewServer(t *testing.T) {
+	b, _, press, sent := typing(t)
+	press(keyAdd + "\nclient")
+	b.main.memory.address.SetText("mcp.example.com/mcp")
+	press("add-button")
+	if b.main.memory.failed[keyAdd] == nil || len(b.sent) > 0 {
+		t.Error("a missing client ID is not said")
+	}
+	press(keyAdd + "\nno")
+	if len(b.main.memory.forms) != 0 || b.main.memory.failed[keyAdd] != nil {
+		t.Error("a closed form leaves something behind")
+	}
+	press(keyAdd + "\nclient")
+	b.main.memory.forms[keyAdd].id.SetText("mine")
+	press("add-button")
+	if w := sent(); w.Wish.Kind != face.WishClient || w.Wish.Server != "https://mcp.example.com/mcp" || w.Wish.Registration.ClientID != "mine" || w.Wish.Registration.Issuer != "" {
+		t.Errorf("sent %+v", w)
+	}
+}
+
+func TestAClientIsRemoved(t *testing.T) {
+	_, key, press, sent := typing(t)
+	press("remove-client\n" + key)
+	if w := sent(); w.Wish.Kind != face.WishClient || !w.Wish.Registration.Remove || w.Wish.Registration.Issuer != busyState().Grants[0].Issuer {
+		t.Errorf("sent %+v", w)
 	}
 }
 

@@ -177,11 +177,12 @@ func (v *questionView) find(id string) *control {
 
 func TestPicturesOfTheMainWindow(t *testing.T) {
 	first := map[string]bool{grantKey(busyState().Grants[0]): true}
-	pages := map[string]struct {
+	type page struct {
 		state face.State
 		memory
 		height float32 // 0: as it opens
-	}{
+	}
+	pages := map[string]page{
 		"servers":  {busyState(), memory{page: face.PageServers}, 0},
 		"hosts":    {busyState(), memory{page: face.PageHosts}, 0},
 		"waiting":  {busyState(), memory{page: face.PageWaiting}, 0},
@@ -203,10 +204,27 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 	}
 	for name, state := range checkedStates() {
 		key := grantKey(state.Grants[0])
-		page := pages["servers-open"]
-		page.state, page.memory, page.height = state, memory{page: face.PageServers, open: map[string]bool{key: true}}, 680
-		pages[name] = page
+		pages[name] = page{state, memory{page: face.PageServers, open: map[string]bool{key: true}}, 680}
 	}
+	linear := busyState().Grants[0]
+	for kind, name := range []string{"browser", "itself", "identity-file", "enterprise"} {
+		key := "client\n" + grantKey(linear)
+		form := newClientForm(key)
+		form.kind, form.id.Text = kind, "8f1c0a6e-valetkey"
+		s := busyState()
+		s.Grants = s.Grants[:1]
+		s.Grants[0].Registration = &localapi.Registration{ClientID: "dyn-1", Source: localapi.SourceDynamic}
+		pages["client-"+name] = page{s, memory{page: face.PageServers, open: first, forms: map[string]*clientForm{key: form}}, 860}
+	}
+	adding := newClientForm(keyAdd)
+	adding.kind = byEnterprise
+	pages["client-add"] = page{face.State{Version: "0.1.0", Socket: "/run/user/1000/valetkey/agent.sock", Keychain: "ok"},
+		memory{page: face.PageServers, forms: map[string]*clientForm{keyAdd: adding}, failed: map[string]*localapi.Error{
+			keyAdd: localapi.Errorf(localapi.ErrBadRequest, "Name your enterprise's issuer, and the client ID that Valet Key has there.")}}, 860}
+	set := busyState()
+	set.Grants = set.Grants[:1]
+	set.Grants[0].Registration = &localapi.Registration{ClientID: "8f1c0a6e-valetkey", Source: localapi.SourcePreRegistered, GrantType: "x", Enterprise: "https://login.example.org"}
+	pages["client-set"] = page{set, memory{page: face.PageServers, open: first}, 680}
 	off := pages["check-wrong"]
 	off.confirm = "unchecked\n" + grantKey(off.state.Grants[0])
 	pages["check-off"] = off

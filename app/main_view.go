@@ -164,6 +164,12 @@ func (v *mainDrawing) addServer() fyne.CanvasObject {
 		b.Disable()
 	}
 	rows := vbox(8, text(strong("Add a server")), hbox(6, 0, v.address, b))
+	if form := v.clientForm(keyAdd); form != nil {
+		rows.Add(over(newBlock(colorSunken, "", 8), pad(10, 12, 10, 12, vbox(8, text(plain("The client ID that you got from the server's issuer, and how tokens are had with it:")), form,
+			hbox(0, 0, fixed(1, 1), newButton(keyAdd+"\nno", "Without a client ID", quiet, func() { v.on.form(keyAdd) }))))))
+	} else {
+		rows.Add(hbox(0, -1, newButton(keyAdd+"\nclient", "I have a client ID for it", quiet, func() { v.on.form(keyAdd) })))
+	}
 	if v.busy[keyAdd] {
 		rows.Add(text(small("Go on in your browser. The page “Waiting” can cancel it or open its page again.")))
 	}
@@ -294,6 +300,9 @@ func (v *mainDrawing) serverFacts(g localapi.Grant) fyne.CanvasObject {
 			words += "; the issuer gave no refresh token, so you sign in again when the token ends"
 		}
 		rows.Add(fact("Sign-in", text(plain(words))))
+	}
+	if g.Issuer != "" {
+		rows.Add(v.client(g))
 	}
 	var hosts []span
 	for i, c := range g.Consents {

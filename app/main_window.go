@@ -32,6 +32,7 @@ type memory struct {
 	failed  map[string]*localapi.Error // actions that went wrong, until tried again
 	address *field                     // of the server to add
 	fields  map[string]*field          // of actions that take what the person types
+	forms   map[string]*clientForm     // the open ones
 }
 
 // actions is what the main window's controls do. Keys name one control or card.
@@ -42,8 +43,12 @@ type actions struct {
 	toggle  func(key string)
 	edit    func(key, hint string) // opens the field of an action
 	add     func()
-	copy    func(text string)
-	raise   func() // the window of the question
+	form    func(key string) // opens or closes a form
+	redraw  func()           // after a choice in one
+
+	setClient func(key string, g localapi.Grant) // as the form says
+	copy      func(text string)
+	raise     func() // the window of the question
 }
 
 func (d *desk) open(page string) {
@@ -77,7 +82,7 @@ func (m *mainWindow) close() {
 }
 
 func newMemory() memory {
-	return memory{open: map[string]bool{}, busy: map[string]bool{}, failed: map[string]*localapi.Error{}, fields: map[string]*field{},
+	return memory{open: map[string]bool{}, busy: map[string]bool{}, failed: map[string]*localapi.Error{}, fields: map[string]*field{}, forms: map[string]*clientForm{},
 		address: newField(keyAdd, "https://mcp.example.com/mcp", false)}
 }
 
@@ -88,7 +93,10 @@ func (m *mainWindow) turn(page string) {
 
 func (m *mainWindow) actions() actions {
 	return actions{
-		wish: m.wish, turn: m.turn, add: m.add,
+		wish: m.wish, turn: m.turn, add: m.add, redraw: m.redraw, form: m.form,
+		setClient: func(key string, g localapi.Grant) {
+			m.setClient(key, face.Wish{Kind: face.WishClient, Server: g.Server, Account: g.Account}, g.Issuer)
+		},
 		confirm: func(key string) { m.memory.confirm = key; m.redraw() },
 		toggle:  func(key string) { m.memory.open[key] = !m.memory.open[key]; m.redraw() },
 		edit: func(key, hint string) {
@@ -121,6 +129,7 @@ func (m *mainWindow) wish(key string, w face.Wish) {
 		}
 		if err == nil {
 			delete(m.memory.fields, key)
+			delete(m.memory.forms, key)
 		}
 		m.redraw()
 	})
@@ -150,9 +159,39 @@ func (m *mainWindow) add() {
 		m.redraw()
 		return
 	}
-	if !m.memory.busy[keyAdd] {
+	switch {
+	case m.memory.busy[keyAdd]:
+	case m.memory.forms[keyAdd] != nil:
+		m.setClient(keyAdd, face.Wish{Kind: face.WishClient, Server: address}, "")
+	default:
 		m.wish(keyAdd, face.Wish{Kind: face.WishSignIn, Server: address})
 	}
+}
+
+// form opens the form of that key with the focus in it, or closes it: then nothing that was typed stays.
+func (m *mainWindow) form(key string) {
+	delete(m.memory.failed, key)
+	if m.memory.forms[key] != nil {
+		delete(m.memory.forms, key)
+		m.redraw()
+		return
+	}
+	f := newClientForm(key)
+	m.memory.forms[key] = f
+	m.redraw()
+	m.win.Canvas().Focus(f.id)
+}
+
+// setClient does w with what the form says, at issuer ("": the server's own).
+func (m *mainWindow) setClient(key string, w face.Wish, issuer string) {
+	var err *localapi.Error
+	if w.Registration, err = m.memory.forms[key].request(); err != nil {
+		m.memory.failed[key] = err
+		m.redraw()
+		return
+	}
+	w.Registration.Issuer = issuer
+	m.wish(key, w)
 }
 
 // checkAddress tells early what can be told without asking the server.

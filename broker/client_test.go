@@ -209,3 +209,35 @@ func TestALateNoToAnIDToken(t *testing.T) {
 		}
 	})
 }
+
+// In the window the person's word is not asked about again, but the sign-in that follows is shown.
+func TestAClientIsTypedIntoTheWindow(t *testing.T) {
+	inOffice(t, func(t *testing.T, c *company) {
+		c.config = nil
+		c.restart()
+		wish := func(r *localapi.RegistrationRequest) error {
+			return c.broker.Wish(t.Context(), face.Wish{Kind: face.WishClient, Server: serverURL, Registration: r})
+		}
+		if err := wish(nil); !errors.Is(err, localapi.ErrBadRequest) {
+			t.Errorf("no client: %v", err)
+		}
+		err := wish(&localapi.RegistrationRequest{ClientID: "here", ClientSecret: secret.New("hidden-words"),
+			Enterprise: &localapi.EnterpriseClient{Issuer: enterpriseID, ClientID: "there", ClientSecret: secret.New("hidden-words")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := c.questions()
+		if len(q) != 1 || q[0].Kind != face.KindSignIn || !q[0].SignIn || !strings.Contains(strings.Join(q[0].Notes, " "), enterpriseID) {
+			t.Errorf("asked %+v", q)
+		}
+		if g := c.broker.shownGrants(); len(g) != 1 || g[0].Registration.Enterprise != enterpriseID || !g[0].Renewable || c.browsers != 1 {
+			t.Errorf("grants %+v after %d pages", g, c.browsers)
+		}
+		if err := wish(&localapi.RegistrationRequest{Remove: true}); err != nil || len(c.questions()) != 1 {
+			t.Errorf("%v after %d questions", err, len(c.questions()))
+		}
+		if _, ok := c.broker.preRegistered(issuerID); ok {
+			t.Error("it is still there")
+		}
+	})
+}

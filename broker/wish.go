@@ -33,6 +33,8 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		}
 		_, err = b.signInAsked(ctx, want, nil, false)
 		return err
+	case face.WishClient:
+		return b.wishClient(ctx, w)
 	case face.WishCancel:
 		return b.withSignIn(w.ID, func(s *signIn) { s.cancel() })
 	case face.WishOpenURL:
@@ -70,6 +72,26 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		return nil
 	}
 	return localapi.Errorf(localapi.ErrBadRequest, "there is no wish %q", w.Kind)
+}
+
+// wishClient sets the client that the person typed in, and signs in with it.
+func (b *Broker) wishClient(ctx context.Context, w face.Wish) error {
+	want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: w.Server, Account: w.Account})
+	if err != nil {
+		return err
+	}
+	if w.Registration == nil {
+		return localapi.Errorf(localapi.ErrBadRequest, "which client?")
+	}
+	t, r, err := b.registering(ctx, want.url, *w.Registration)
+	if err != nil {
+		return err
+	}
+	if _, err := b.keepRegistration(ctx, want, t, r); err != nil || w.Registration.Remove {
+		return err
+	}
+	_, err = b.signInAsked(ctx, want, nil, false)
+	return err
 }
 
 func (b *Broker) withSignIn(id string, do func(*signIn)) error {

@@ -60,7 +60,7 @@ type wireAnswered struct {
 }
 
 // MarshalJSON writes the client secret in the clear: the person typed it into the window for the resident process.
-// It is the only secret that crosses the pair.
+// Beside it only a [Wish]'s Registration takes secrets over the pair.
 func (a Answered) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireAnswered{a.ID, a.Answer, a.Answer.ClientSecret.Reveal()})
 }

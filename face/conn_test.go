@@ -34,6 +34,8 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 		{Answer: &Answered{"q", Answer{Answered: true, ClientID: "c", ClientSecret: secret.New("canary")}}},
 		{Answer: &Answered{ID: "q"}},
 		{Wish: &Wanted{7, Wish{Kind: WishSignIn, Server: "https://x"}}},
+		{Wish: &Wanted{8, Wish{Kind: WishClient, Server: "https://x", Registration: &localapi.RegistrationRequest{ClientID: "c", ClientSecret: secret.New("canary"),
+			Enterprise: &localapi.EnterpriseClient{Issuer: "https://e", ClientID: "d", PrivateKey: secret.New("canary\nkey")}}}}},
 	}
 	r, w := io.Pipe()
 	from, to := NewConn(readOnly{r}), NewConn(struct {
@@ -71,6 +73,7 @@ func TestReceiveRefuses(t *testing.T) {
 		"too large":     {strings.Repeat(" ", maxMessage) + "\n", ErrTooLarge},
 		"never ends":    {strings.Repeat(" ", 4*maxMessage), ErrTooLarge},
 		"cut off":       {`{"quit":true}`, io.EOF},
+		"a wish's":      {`{"wish":{"wish":{"registration":{"client_secret":["canary"]}}}}` + "\n", nil},
 		"secret's type": {`{"answer":{"id":"q","client_secret":["canary"]}}` + "\n", nil},
 	}
 	for name, test := range tests {

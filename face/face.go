@@ -188,6 +188,9 @@ const (
 	WishOpenURL = "open"    // ID of a SignIn: open its page again
 	WishQuit    = "quit"
 
+	// Server, Account, Registration: set it for the server's issuer, then sign in with it; or take back what was set.
+	WishClient = "client"
+
 	WishAccept   = "accept"    // Resource, Account, ID, Value: let a localapi.Quirk… hold for the server
 	WishTakeBack = "take_back" // Resource, Account, ID: the server's quirk of that name holds no longer
 
@@ -211,6 +214,8 @@ type Wish struct {
 	Host     string   `json:"host,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Value    string   `json:"value,omitempty"`
+
+	Registration *localapi.RegistrationRequest `json:"registration,omitempty"` // as the person typed it: it holds secrets
 }
 
 // Pages of the main window.
