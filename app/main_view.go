@@ -163,11 +163,13 @@ func (v *mainDrawing) addServer() fyne.CanvasObject {
 		b.text = "Signing in…"
 		b.Disable()
 	}
-	rows := vbox(8, text(strong("Add a server")), hbox(6, 0, v.address, b))
+	rows := vbox(8, text(strong("Add a server")))
 	if form := v.clientForm(keyAdd); form != nil {
-		rows.Add(over(newBlock(colorSunken, "", 8), pad(10, 12, 10, 12, vbox(8, text(plain("The client ID that you got from the server's issuer, and how tokens are had with it:")), form,
-			hbox(0, 0, fixed(1, 1), newButton(keyAdd+"\nno", "Without a client ID", quiet, func() { v.on.form(keyAdd) }))))))
+		rows.Add(v.address)
+		rows.Add(over(newBlock(colorSunken, "", 8), pad(10, 12, 10, 12, vbox(8, text(plain("The client ID that you got from the server's issuer, and how tokens are had with it:")), form))))
+		rows.Add(hbox(4, 0, fixed(1, 1), newButton(keyAdd+"\nno", "Without a client ID", ordinary, func() { v.on.form(keyAdd) }), b))
 	} else {
+		rows.Add(hbox(6, 0, v.address, b))
 		rows.Add(hbox(0, -1, newButton(keyAdd+"\nclient", "I have a client ID for it", quiet, func() { v.on.form(keyAdd) })))
 	}
 	if v.busy[keyAdd] {

@@ -179,6 +179,10 @@ func (m *mainWindow) form(key string) {
 	f := newClientForm(key)
 	m.memory.forms[key] = f
 	m.redraw()
+	if first := m.memory.address; key == keyAdd && first.Text == "" {
+		m.win.Canvas().Focus(first)
+		return
+	}
 	m.win.Canvas().Focus(f.id)
 }
 
