@@ -292,7 +292,7 @@ func (b *Broker) notes(t *target) []string {
 	}
 	if r := b.registration(t.issuer.ID); r.Unattended() {
 		if !t.page {
-			notes = append(notes, "No page opens for a sign-in: you set the client "+r.ClientID+" for this issuer.")
+			notes = append(notes, "No page opens for a sign-in, because you set the client "+r.ClientID+" for this issuer.")
 		}
 		notes = append(notes, unattendedNotes(r, t.issuer)...)
 	}

@@ -65,7 +65,10 @@ func clientJSON(t testing.TB, more map[string]any) string {
 	t.Helper()
 	more["client_name"], more["application_type"] = "Valet Key", "native"
 	more["redirect_uris"] = oauthflow.RedirectURIs()
-	more["grant_types"], more["response_types"] = []string{"authorization_code", "refresh_token"}, []string{"code"}
+	more["response_types"] = []string{"code"}
+	if more["grant_types"] == nil {
+		more["grant_types"] = []string{"authorization_code", "refresh_token"}
+	}
 	doc, err := json.Marshal(more)
 	if err != nil {
 		t.Fatal(err)
