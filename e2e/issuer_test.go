@@ -43,6 +43,7 @@ type event struct {
 	Hint          string // of what was revoked
 	ClientID      string `json:"client_id"`
 	RefreshToken  string `json:"refresh_token"`
+	TokenType     string `json:"token_type"`
 	at            time.Time
 }
 

@@ -2,10 +2,11 @@
 // refresh tokens, dynamic registration, revocation.
 //
 // usage: node issuer.mjs [--access-ttl SECONDS] [--refresh-ttl SECONDS] [--client JSON] [--documents]
-//   [--audience WHOM] [--require-pushed] [--device] [--vouches CLIENT] [--believes ISSUER]
+//   [--audience WHOM] [--require-pushed] [--device] [--nonces] [--vouches CLIENT] [--believes ISSUER]
 //
 // --client is the metadata of a client that is registered beforehand, in place of dynamic registration. --documents takes
 // client ID metadata documents, also from this computer. WHOM is put into every token instead of the resource asked for.
+// --nonces wants a nonce of its own in each proof of a key (DPoP).
 //
 // With --vouches it is an enterprise's issuer: it exchanges its own ID tokens for assertions about the person (ID-JAG), which
 // CLIENT, a client ID at another issuer, may show there.
@@ -16,7 +17,7 @@
 // "registration", "pushed", "revocation" and "token" (grant_type, ok, client_id, refresh_token) after the answer has left, and
 // "secret" (kind, value) for each value that must stay between it and its client. It ends with its standard input.
 import { createServer } from "node:http";
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { SignJWT, createRemoteJWKSet, importJWK, jwtVerify } from "jose";
 import Provider, { errors } from "oidc-provider";
@@ -29,6 +30,7 @@ const { values: args } = parseArgs({ options: {
   audience: { type: "string" },
   "require-pushed": { type: "boolean", default: false },
   device: { type: "boolean", default: false },
+  nonces: { type: "boolean", default: false },
   vouches: { type: "string" },
   believes: { type: "string" },
 } });
@@ -79,6 +81,7 @@ const provider = new Provider(issuer, {
     clientIdMetadataDocument: { enabled: args.documents, ack: "draft-02" },
     deviceFlow: { enabled: args.device },
     clientCredentials: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => args.nonces },
     pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: args["require-pushed"] },
     revocation: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
@@ -144,7 +147,7 @@ provider.use(async (ctx, next) => {
       secret("access token", got.access_token);
       after(() => tell("token", {
         grant_type: sent.grant_type, ok: ctx.status === 200, error: got.error, scope: got.scope,
-        client_id: ctx.oidc.client?.clientId, refresh_token: got.refresh_token,
+        client_id: ctx.oidc.client?.clientId, refresh_token: got.refresh_token, token_type: got.token_type,
       }));
       break;
     case "pushed_authorization_request":
