@@ -295,36 +295,23 @@ func equalWish(a, b face.Wish) bool {
 
 // TestParametersAreTyped on the server's page, and stay there while they are wrong.
 func TestParametersAreTyped(t *testing.T) {
-	b := newBench(t)
-	s := busyState()
-	b.take(face.Message{State: &s})
-	b.take(face.Message{Page: face.PageServers})
-	key := grantKey(s.Grants[0])
-	press := func(id string) {
-		t.Helper()
-		o := findID(b.main.win.Content(), id)
-		if o == nil {
-			t.Fatalf("no %q", id)
-		}
-		o.(fyne.Tappable).Tapped(nil)
-	}
-	press("more\n" + key)
+	b, key, press, sent := typing(t)
+	grant := busyState().Grants[0]
 	press("parameters\n" + key + "\nask")
 	typed := b.main.memory.fields["parameters\n"+key]
 	typed.SetText(" access_type=offline ")
 	press("parameters\n" + key)
-	m := <-b.sent
-	want := face.Wish{Kind: face.WishAccept, ID: localapi.QuirkParameters, Value: "access_type=offline", Resource: s.Grants[0].Resource, Account: s.Grants[0].Account}
-	if m.Wish == nil || !equalWish(m.Wish.Wish, want) {
-		t.Fatalf("sent %+v", m.Wish)
+	w := sent()
+	want := face.Wish{Kind: face.WishAccept, ID: localapi.QuirkParameters, Value: "access_type=offline", Resource: grant.Resource, Account: grant.Account}
+	if !equalWish(w.Wish, want) {
+		t.Fatalf("sent %+v", w)
 	}
-	b.take(face.Message{Result: &face.Result{Call: m.Wish.Call, Err: localapi.Errorf(localapi.ErrBadRequest, "no")}})
+	b.take(face.Message{Result: &face.Result{Call: w.Call, Err: localapi.Errorf(localapi.ErrBadRequest, "no")}})
 	if b.main.memory.fields["parameters\n"+key] != typed || b.main.memory.failed["parameters\n"+key] == nil {
 		t.Error("what was wrong is gone")
 	}
 	press("parameters\n" + key)
-	m = <-b.sent
-	b.take(face.Message{Result: &face.Result{Call: m.Wish.Call}})
+	b.take(face.Message{Result: &face.Result{Call: sent().Call}})
 	if b.main.memory.fields["parameters\n"+key] != nil {
 		t.Error("the field stays after it was set")
 	}

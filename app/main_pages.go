@@ -159,7 +159,7 @@ func (v *mainDrawing) signIn(s face.SignIn) fyne.CanvasObject {
 	rows := vbox(8, text(sized(sizeSection, plain("Signing in to "), strong(hostOf(s.Server)))...),
 		text(small(where+", at "+hostOf(s.Issuer)+"; "+by+".")))
 	if s.Code != "" {
-		rows.Add(text(plain("Open "+s.URL+" there, and enter this code:")))
+		rows.Add(text(plain("Open " + s.URL + " there, and enter this code:")))
 		rows.Add(text(sized(sizeTitle, mono(s.Code))...))
 	}
 	rows.Add(buttons)

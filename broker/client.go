@@ -42,11 +42,11 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 	if _, _, err := b.ask(ctx, q); err != nil {
 		return nil, err
 	}
-	return b.keepRegistration(ctx, w, t, r)
+	return b.setClient(ctx, w, t, r)
 }
 
-// registering finds out what req is about: where its client belongs, and the client, checked. The zero Registration is
-// one to be removed.
+// registering finds out what req is about: where its client belongs, and the client. The zero Registration is one to be
+// removed. No file that req names is read and no enterprise asked, because the person has not agreed yet.
 func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*target, oauthflow.Registration, error) {
 	var r oauthflow.Registration
 	if err := b.load(ctx); err != nil {
@@ -54,7 +54,7 @@ func (b *Broker) registering(ctx context.Context, server string, req localapi.Re
 	}
 	if !req.Remove {
 		var err error
-		if r, err = b.preRegistration(req.Issuer, req); err != nil {
+		if r, err = preRegistration(req.Issuer, req); err != nil {
 			return nil, r, err
 		}
 	}
@@ -63,8 +63,8 @@ func (b *Broker) registering(ctx context.Context, server string, req localapi.Re
 		return nil, r, err
 	}
 	if b.cfg.Clients != nil {
-		if theirs, ok := b.cfg.Clients(t.issuer.ID); ok {
-			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "the policy file says that the client at %s is %s", t.issuer.ID, theirs.ClientID).
+		if _, ok := b.cfg.Clients(t.issuer.ID); ok {
+			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "the policy file names the client at %s", t.issuer.ID).
 				WithHint("change it there: what stands in the policy file comes first")
 		}
 	}
@@ -75,23 +75,37 @@ func (b *Broker) registering(ctx context.Context, server string, req localapi.Re
 		return t, r, nil
 	}
 	r.Issuer = t.issuer.ID
-	return t, r, b.findEnterprise(ctx, &oauthflow.Request{Registration: r}) // a misspelt one shows now
+	return t, r, nil
 }
 
-// keepRegistration sets what registering returned.
-func (b *Broker) keepRegistration(ctx context.Context, w *want, t *target, r oauthflow.Registration) (*localapi.Registered, error) {
-	rule, err := "client ID set for ", error(nil)
+// setClient keeps what registering returned, or removes what was kept.
+func (b *Broker) setClient(ctx context.Context, w *want, t *target, r oauthflow.Registration) (*localapi.Registered, error) {
+	rule := "client ID set for "
 	if r.ClientID == "" {
-		rule, err = "client ID removed for ", b.dropClient(ctx, t.issuer.ID)
+		rule = "client ID removed for "
+		if err := b.dropClient(ctx, t.issuer.ID); err != nil {
+			return nil, err
+		}
 	} else {
-		err = b.saveClient(ctx, keepClient(r, t.server))
-	}
-	if err != nil {
-		return nil, err
+		if err := b.findNamed(ctx, r); err != nil {
+			return nil, err
+		}
+		if err := b.saveClient(ctx, keepClient(r, t.server)); err != nil {
+			return nil, err
+		}
 	}
 	b.activity.add(face.Entry{Time: time.Now(), Event: "register", RequestID: w.id, Host: w.from.Host.Name, HostKey: w.from.Host.Key, Resource: t.resource.ID, Decision: "done", Rule: rule + t.issuer.ID})
 	b.cfg.OnChange()
 	return &localapi.Registered{Issuer: t.issuer.ID, ClientID: r.ClientID}, nil
+}
+
+// findNamed looks whether the file or the enterprise that r names is there: a mistake shows now, and not when a host waits.
+func (b *Broker) findNamed(ctx context.Context, r oauthflow.Registration) error {
+	if r.AssertionFile != "" {
+		_, err := b.assertion(r, localapi.ErrBadRequest)
+		return err
+	}
+	return b.findEnterprise(ctx, &oauthflow.Request{Registration: r})
 }
 
 // discoverFor is discover with the issuer named by the person; "" leaves the choice.
@@ -120,15 +134,15 @@ func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (oauth
 	if err != nil {
 		return oauthflow.Registration{}, err
 	}
-	r, err := b.preRegistration(issuer, localapi.RegistrationRequest{ClientID: answer.ClientID, ClientSecret: answer.ClientSecret})
+	r, err := preRegistration(issuer, localapi.RegistrationRequest{ClientID: answer.ClientID, ClientSecret: answer.ClientSecret})
 	if err != nil {
 		return oauthflow.Registration{}, err
 	}
 	return r, b.saveClient(ctx, keepClient(r, t.server))
 }
 
-// preRegistration checks a client that the person entered.
-func (b *Broker) preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow.Registration, error) {
+// preRegistration checks a client that the person entered, as far as it can be seen.
+func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow.Registration, error) {
 	r, err := entered(issuer, req.ClientID, req.ClientSecret, req.PrivateKey, req.KeyID)
 	if err != nil {
 		return r, err
@@ -147,8 +161,6 @@ func (b *Broker) preRegistration(issuer string, req localapi.RegistrationRequest
 		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs who this is", r.GrantType).
 			WithHint("name the file that your platform keeps fresh: vk client with --assertion-file")
 	case r.GrantType == oauthflow.GrantJWTBearer:
-		_, err := b.assertion(r, localapi.ErrBadRequest)
-		return r, err
 	case r.AssertionFile != "":
 		return r, localapi.Errorf(localapi.ErrBadRequest, "assertion_file goes with the grant type %s only", oauthflow.GrantJWTBearer)
 	case r.GrantType == "":

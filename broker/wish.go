@@ -87,7 +87,7 @@ func (b *Broker) wishClient(ctx context.Context, w face.Wish) error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.keepRegistration(ctx, want, t, r); err != nil || w.Registration.Remove {
+	if _, err := b.setClient(ctx, want, t, r); err != nil || w.Registration.Remove {
 		return err
 	}
 	_, err = b.signInAsked(ctx, want, nil, false)

@@ -175,6 +175,8 @@ func TestWorkloadIdentity(t *testing.T) {
 	h.ready(app)
 
 	none := h.run(h.command(program(t, "vk"), "client", server.url, "--client-id", "robot", "--assertion-file", "identity"))
+	screen.asks("e2e.test asks to set the client ID for")
+	screen.types("y\n")
 	if code := none.wait(); code != 2 || !strings.Contains(none.err.String(), h.path("identity")) {
 		t.Errorf("a file that is not there: exit code %d, %s", code, none.err.String())
 	}
