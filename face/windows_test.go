@@ -306,6 +306,7 @@ func TestForgedAnswersAreNoAnswers(t *testing.T) {
 func TestOffered(t *testing.T) {
 	q := question("q1")
 	q.Issuers = []string{"https://one.example", "https://two.example"}
+	q.Vias = []string{ViaBrowser, ViaDevice}
 	tests := map[string]struct {
 		kind string
 		a    Answer
@@ -319,6 +320,8 @@ func TestOffered(t *testing.T) {
 		"without required scope": {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"write"}}, false},
 		"no client ID":           {KindClientID, Answer{Answered: true, Allow: true, Scopes: []string{"read"}}, false},
 		"client ID":              {KindClientID, Answer{Answered: true, Allow: true, ClientID: "x", Scopes: []string{"read"}}, true},
+		"way":                    {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Via: ViaDevice}, true},
+		"no such way":            {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Via: ViaAddress}, false},
 		"issuer":                 {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://two.example"}, true},
 		"other issuer":           {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://evil.example"}, false},
 	}
