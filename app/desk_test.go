@@ -543,3 +543,31 @@ func TestOnlyAQuestionAsksToLeaveTheFocusAndOnlyBeforeItIsShown(t *testing.T) {
 		t.Errorf("asked %d times before it was shown, %d in all, for %d windows", shown, b.unasked[b.ask.win], len(b.unasked))
 	}
 }
+
+// TestTheFocusIsSeen: a control below the edge of the page is scrolled in when it gets the focus, and one above it too.
+func TestTheFocusIsSeen(t *testing.T) {
+	b, _, press, _ := typing(t)
+	press(keyAdd + "\nclient")
+	m := b.main
+	seen := func(o fyne.CanvasObject) bool {
+		driver := fyne.CurrentApp().Driver()
+		top := driver.AbsolutePositionForObject(o).Y - driver.AbsolutePositionForObject(m.scroll).Y
+		return top >= 0 && top+o.Size().Height <= m.scroll.Size().Height
+	}
+	if !seen(m.memory.address) || m.scroll.Offset.Y == 0 {
+		t.Errorf("the form opens out of sight, at %v", m.scroll.Offset.Y)
+	}
+	last := findID(m.win.Content(), "add-button")
+	if seen(last.(fyne.CanvasObject)) {
+		t.Fatal("the whole form is on the page, so this shows nothing")
+	}
+	m.win.Canvas().Focus(last)
+	if !seen(last.(fyne.CanvasObject)) {
+		t.Error("the button in focus is out of sight")
+	}
+	first := findID(m.win.Content(), "sign-in\n"+grantKey(busyState().Grants[0]))
+	m.win.Canvas().Focus(first)
+	if !seen(first.(fyne.CanvasObject)) {
+		t.Error("the first button in focus is out of sight")
+	}
+}

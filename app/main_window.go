@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -241,11 +242,46 @@ func (m *mainWindow) redraw() {
 	}
 	focused := idOf(m.win.Canvas().Focused())
 	content, scroll := mainView(m.desk.state, m.memory, m.actions(), now)
-	m.scroll, m.page = scroll, m.memory.page
+	m.page = m.memory.page
 	m.win.SetContent(content)
 	scroll.ScrollToOffset(fyne.NewPos(0, offset))
+	m.scroll = nil // the focus only comes back
 	if o := findID(content, focused); o != nil {
 		m.win.Canvas().Focus(o)
+	}
+	m.scroll = scroll
+	each(scroll.Content, func(o fyne.Focusable) bool {
+		switch o := o.(type) {
+		case *button:
+			o.onFocus = m.reveal
+		case *tick:
+			o.onFocus = m.reveal
+		case *toggle:
+			o.onFocus = m.reveal
+		case *field:
+			o.onFocus = m.reveal
+		}
+		return false
+	})
+}
+
+// revealed is left between a control and the edge of the page that it was scrolled in from.
+const revealed = 12
+
+// reveal scrolls the page so that the control which gained the focus is seen: the Tab key goes on below its edge.
+func (m *mainWindow) reveal(o fyne.Focusable, gained bool) {
+	object, ok := o.(fyne.CanvasObject)
+	if !ok || !gained || m.scroll == nil {
+		return
+	}
+	driver := fyne.CurrentApp().Driver()
+	top := driver.AbsolutePositionForObject(object).Y - driver.AbsolutePositionForObject(m.scroll.Content).Y
+	bottom := top + object.Size().Height
+	switch seen := m.scroll.Offset.Y; {
+	case top-revealed < seen:
+		m.scroll.ScrollToOffset(fyne.NewPos(0, max(top-revealed, 0)))
+	case bottom+revealed > seen+m.scroll.Size().Height:
+		m.scroll.ScrollToOffset(fyne.NewPos(0, bottom+revealed-m.scroll.Size().Height))
 	}
 }
 
@@ -265,12 +301,23 @@ func idOf(o fyne.Focusable) string {
 }
 
 // findID finds the control of that name in a tree of containers.
-func findID(o fyne.CanvasObject, id string) fyne.Focusable {
+func findID(o fyne.CanvasObject, id string) (found fyne.Focusable) {
 	if id == "" {
 		return nil
 	}
-	if f, ok := o.(fyne.Focusable); ok && idOf(f) == id {
-		return f
+	each(o, func(f fyne.Focusable) bool {
+		if idOf(f) == id {
+			found = f
+		}
+		return found != nil
+	})
+	return found
+}
+
+// each calls f for the controls in a tree of containers, in their order, until it returns true.
+func each(o fyne.CanvasObject, f func(fyne.Focusable) bool) bool {
+	if c, ok := o.(fyne.Focusable); ok && f(c) {
+		return true
 	}
 	var children []fyne.CanvasObject
 	switch o := o.(type) {
@@ -279,10 +326,5 @@ func findID(o fyne.CanvasObject, id string) fyne.Focusable {
 	case *container.Scroll:
 		children = []fyne.CanvasObject{o.Content}
 	}
-	for _, child := range children {
-		if f := findID(child, id); f != nil {
-			return f
-		}
-	}
-	return nil
+	return slices.ContainsFunc(children, func(child fyne.CanvasObject) bool { return each(child, f) })
 }
