@@ -109,6 +109,9 @@ func questions() map[string]face.Question {
 	quirk.Notes = []string{quirk.Quirk.Meaning()}
 	device := signIn
 	device.Via, device.Vias = face.ViaDevice, []string{face.ViaBrowser, face.ViaDevice}
+	own := signIn
+	own.Host, own.ClientName, own.ServerName = peer.Host{}, "", ""
+	own.Scopes = []face.Scope{{Name: "issues:read", Checked: true}, {Name: offlineAccess, Checked: true}}
 	pkce := question(face.KindQuirk)
 	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn, pkce.Via = peer.Host{}, "", &localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, true, face.ViaBrowser
 	pkce.Why = "login.example.net does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)."
@@ -128,7 +131,7 @@ func questions() map[string]face.Question {
 	open.Issuer, open.Modes = "", consent().Modes
 	open.Notes = []string{"This server asks for no sign-in. Valet Key passes on what the program says and what the server answers, without a token of yours."}
 	return map[string]face.Question{"consent": consent(), "consent-open": open, "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
-		"register": register, "register-remove": remove, "register-enterprise": enterprise, "client-id": clientID, "quirk": quirk, "quirk-sign-in": pkce, "sign-in-device": device}
+		"register": register, "register-remove": remove, "register-enterprise": enterprise, "client-id": clientID, "quirk": quirk, "quirk-sign-in": pkce, "sign-in-device": device, "sign-in-own": own}
 }
 
 func showQuestion(t *testing.T, q face.Question) (*questionView, fyne.Window) {

@@ -28,6 +28,9 @@ func (v *questionView) header() fyne.CanvasObject {
 		}
 		return beside(14, 1, tile(strings.ToUpper(hostOf(q.Server)), colorWash, theme.ColorNameWarning), vbox(6, text(titleSpans(q)...), text(small(words))))
 	}
+	if q.Own() {
+		return beside(14, 1, tile(strings.ToUpper(hostOf(q.Server)), colorTint, theme.ColorNameHyperlink), vbox(6, text(titleSpans(q)...), text(small("as you asked"))))
+	}
 	fill, color := colorTint, theme.ColorNameHyperlink
 	if weak(q.Host.Level) {
 		fill, color = colorWash, theme.ColorNameWarning
@@ -49,6 +52,9 @@ func titleSpans(q face.Question) []span {
 	switch q.Kind {
 	case face.KindSignIn:
 		spans = append([]span{who, plain(" asks you to sign in to "), server}, as...)
+		if q.Own() {
+			spans = append([]span{plain("Sign in to "), server}, as...)
+		}
 	case face.KindForget:
 		spans = append([]span{who, plain(" wants Valet Key to forget "), server}, as...)
 	case face.KindRegister:
@@ -254,7 +260,11 @@ func (v *questionView) scopes() fyne.CanvasObject {
 }
 
 func (v *questionView) scopesTitle() fyne.CanvasObject {
-	title := pad(0, 0, 0, 8, text(strong("Scopes it may use")))
+	words := "Scopes it may use"
+	if v.q.Kind == face.KindSignIn {
+		words = "Scopes to sign in with"
+	}
+	title := pad(0, 0, 0, 8, text(strong(words)))
 	if len(v.q.Scopes) <= manyScopes {
 		return title
 	}
@@ -269,7 +279,7 @@ func (v *questionView) scopesTitle() fyne.CanvasObject {
 			v.tick()
 		}
 	}
-	total := pad(0, 0, 0, 8, text(strong("Scopes it may use"), muted(fmt.Sprintf("  %d in all", len(v.q.Scopes)))))
+	total := pad(0, 0, 0, 8, text(strong(words), muted(fmt.Sprintf("  %d in all", len(v.q.Scopes)))))
 	return hbox(0, 0, total, v.button("all", "All", quiet, all(true)), v.button("none", "None", quiet, all(false)))
 }
 

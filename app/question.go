@@ -196,7 +196,7 @@ func (v *questionView) yesButton(id, text string, w weight, mode string) *button
 // buttons is the lowest row: Deny with its menu at the left, what says yes at the right.
 func (v *questionView) buttons() fyne.CanvasObject {
 	no := "Deny"
-	if v.q.Kind == face.KindClientID {
+	if v.q.Kind == face.KindClientID || v.q.Own() && v.q.Kind == face.KindSignIn {
 		no = "Cancel"
 	}
 	v.deny = v.button("deny", no, ordinary, func() { v.reply(face.Answer{Answered: true}) })
@@ -246,7 +246,7 @@ func yesWord(q face.Question, via string) string {
 }
 
 func (v *questionView) denyEntries() (entries []fyne.CanvasObject) {
-	if v.q.Kind == face.KindClientID || v.q.Host.Name == "" && v.q.Kind == face.KindQuirk {
+	if v.q.Kind == face.KindClientID || v.q.Own() {
 		return nil
 	}
 	if v.q.Kind == face.KindConsent && v.q.Account != "" {

@@ -56,6 +56,11 @@ type Question struct {
 	Quirk *localapi.Quirk `json:"quirk,omitempty"` // of KindQuirk; what accepting it means stands in Notes
 }
 
+// Own reports whether the person asked q themselves, in a window, or Valet Key does during a sign-in: no program is behind it.
+func (q Question) Own() bool {
+	return q.Host.Name == "" && q.Host.Key == "" && q.Host.Process.PID == 0
+}
+
 // QuirkTitle says what a question of KindQuirk is about, as a sentence without its end: the words before and after about,
 // a URL.
 func (q Question) QuirkTitle() (before, about, after string) {

@@ -75,7 +75,7 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 // allowQuirk answers a question about something that is wrong with a server. The yes is for once: it holds as long as it
 // is written.
 func (r rules) allowQuirk(q face.Question) (face.Answer, error) {
-	own := q.Host.Name == "" && q.Host.Key == "" // asked by Valet Key itself during a sign-in, which is for any host
+	own := q.Own() // during a sign-in, which is for any host
 	for _, c := range r.consents {
 		covered := c.covers(q, q.Resource) || own && c.about(q.Resource)
 		if covered && slices.Contains(c.quirks, localapi.Quirk{Name: q.Quirk.Name, Value: q.Quirk.Value}) {

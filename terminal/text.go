@@ -82,7 +82,7 @@ func headline(q face.Question) string {
 	if q.Account != "" {
 		as = " as " + text(q.Account)
 	}
-	if who == "" && q.Kind == face.KindSignIn { // the person asked, so no program is named
+	if q.Own() && q.Kind == face.KindSignIn {
 		return fmt.Sprintf("Sign in to %s%s?", server, as)
 	}
 	if q.Kind == face.KindQuirk {

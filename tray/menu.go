@@ -66,6 +66,9 @@ func waiting(questions []face.Question) []item {
 		switch q.Kind {
 		case face.KindSignIn:
 			text = fmt.Sprintf("%s asks to sign in to %s…", who, server)
+			if q.Own() {
+				text = fmt.Sprintf("Sign in to %s…", server)
+			}
 		case face.KindForget:
 			text = fmt.Sprintf("%s asks to forget %s…", who, server)
 		case face.KindRegister:

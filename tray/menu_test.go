@@ -74,12 +74,14 @@ func TestMenu(t *testing.T) {
 		{"what waits", face.State{Waiting: []face.Question{
 			{Kind: face.KindConsent, Host: claude, Server: mcp},
 			{Kind: face.KindSignIn, Host: claude, Server: mcp},
+			{Kind: face.KindSignIn, Server: mcp},
 			{Kind: face.KindForget, Host: claude, Server: mcp},
 			{Kind: face.KindRegister, Host: claude, Issuer: "https://auth.example.com", ClientID: "x"},
 			{Kind: face.KindQuirk, Host: claude, Server: mcp},
 			{Kind: face.KindClientID, Issuer: "https://auth.example.com"}}},
 			"claude asks for mcp.example.com/mcp… > open\n" +
 				"claude asks to sign in to mcp.example.com/mcp… > open\n" +
+				"Sign in to mcp.example.com/mcp… > open\n" +
 				"claude asks to forget mcp.example.com/mcp… > open\n" +
 				"claude asks to set a client ID for auth.example.com… > open\n" +
 				"Something is wrong with the tokens for mcp.example.com/mcp… > open\n" +
