@@ -40,17 +40,18 @@ func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request)
 	return nil
 }
 
-// unattendedNotes are what the person is told before r, if it is unattended, gets tokens from issuer.
-func unattendedNotes(r oauthflow.Registration, issuer *discovery.Issuer) (notes []string) {
-	switch enterprise := enterpriseOf(r).Issuer; {
-	case !r.Unattended():
+// unattendedNotes are what the person is told before r gets tokens from issuer with nobody at a browser: one note at least,
+// none of a client that they sign in with.
+func unattendedNotes(r oauthflow.Registration, issuer *discovery.Issuer) []string {
+	if !r.Unattended() {
 		return nil
-	case enterprise != "":
-		notes = append(notes, "Your enterprise at "+enterprise+" speaks for you, and decides what you may do here.")
-	case r.GrantType == oauthflow.GrantClientCredentials:
-		return append(notes, "This client gets tokens by itself ("+r.GrantType+"): nobody signs in, and what it may do was decided at the issuer.")
-	case r.AssertionFile != "":
-		notes = append(notes, "This client gets tokens by itself: for each one, Valet Key sends "+issuer.ID+" what the file "+r.AssertionFile+" says of who this computer or workload is.")
+	}
+	if r.GrantType == oauthflow.GrantClientCredentials {
+		return []string{"This client gets tokens by itself (" + r.GrantType + "): nobody signs in, and what it may do was decided at the issuer."}
+	}
+	notes := []string{"This client gets tokens by itself: for each one, Valet Key sends " + issuer.ID + " what the file " + r.AssertionFile + " says of who this computer or workload is."}
+	if enterprise := enterpriseOf(r).Issuer; enterprise != "" {
+		notes[0] = "Your enterprise at " + enterprise + " speaks for you, and decides what you may do here."
 	}
 	if !issuer.TakesAssertions() {
 		notes = append(notes, "This issuer does not say that it gives tokens for that ("+oauthflow.GrantJWTBearer+"). It is tried, because you set it so.")

@@ -291,10 +291,11 @@ func (b *Broker) notes(t *target) []string {
 		notes = append(notes, "This server's metadata speaks for all of "+t.resource.ID+", so its tokens are good there too.")
 	}
 	if r := b.registration(t.issuer.ID); r.Unattended() {
+		more := unattendedNotes(r, t.issuer)
 		if !t.page {
-			notes = append(notes, "No page opens for a sign-in, because you set the client "+r.ClientID+" for this issuer.")
+			more[0] = "No page opens for a sign-in, because you set the client " + r.ClientID + " for this issuer. " + more[0]
 		}
-		notes = append(notes, unattendedNotes(r, t.issuer)...)
+		notes = append(notes, more...)
 	}
 	for _, quirk := range t.quirks {
 		if quirk.Value == "" && quirk.Name == localapi.QuirkParameters {

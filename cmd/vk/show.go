@@ -96,7 +96,7 @@ func (p *program) describe(g localapi.Grant) string {
 		rows[7][1] = "-"
 	}
 	if r := g.Registration; r != nil {
-		rows = append(rows, []string{"client", clean(r.ClientID) + " (" + clean(r.Meaning()) + ")"})
+		rows = append(rows, []string{"client", clean(r.ClientID) + ": " + clean(r.Meaning())})
 	}
 	if g.Check != nil {
 		rows = append(rows, []string{"checks", "the last token " + strings.TrimSuffix(checkWords(g.Check.Result), ".")})
