@@ -2,7 +2,6 @@ package app
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -283,48 +282,4 @@ func (m *mainWindow) reveal(o fyne.Focusable, gained bool) {
 	case bottom+revealed > seen+m.scroll.Size().Height:
 		m.scroll.ScrollToOffset(fyne.NewPos(0, bottom+revealed-m.scroll.Size().Height))
 	}
-}
-
-// idOf is the name of a control, "" for none.
-func idOf(o fyne.Focusable) string {
-	switch o := o.(type) {
-	case *button:
-		return o.id
-	case *tick:
-		return o.id
-	case *toggle:
-		return o.id
-	case *field:
-		return o.id
-	}
-	return ""
-}
-
-// findID finds the control of that name in a tree of containers.
-func findID(o fyne.CanvasObject, id string) (found fyne.Focusable) {
-	if id == "" {
-		return nil
-	}
-	each(o, func(f fyne.Focusable) bool {
-		if idOf(f) == id {
-			found = f
-		}
-		return found != nil
-	})
-	return found
-}
-
-// each calls f for the controls in a tree of containers, in their order, until it returns true.
-func each(o fyne.CanvasObject, f func(fyne.Focusable) bool) bool {
-	if c, ok := o.(fyne.Focusable); ok && f(c) {
-		return true
-	}
-	var children []fyne.CanvasObject
-	switch o := o.(type) {
-	case *fyne.Container:
-		children = o.Objects
-	case *container.Scroll:
-		children = []fyne.CanvasObject{o.Content}
-	}
-	return slices.ContainsFunc(children, func(child fyne.CanvasObject) bool { return each(child, f) })
 }
