@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,9 @@ type watcherBus struct {
 	items chan dbus.ObjectPath
 	from  chan string
 	host  bool
+
+	mu    sync.Mutex
+	known []string // as watchers list them
 }
 
 func startWatcher(t *testing.T, address string, host bool) *watcherBus {
@@ -83,6 +87,9 @@ func startWatcher(t *testing.T, address string, host bool) *watcherBus {
 }
 
 func (w *watcherBus) RegisterStatusNotifierItem(item string, sender dbus.Sender) *dbus.Error {
+	w.mu.Lock()
+	w.known = append(w.known, string(sender)+item)
+	w.mu.Unlock()
 	w.from <- string(sender)
 	w.items <- dbus.ObjectPath(item)
 	return nil
@@ -91,10 +98,15 @@ func (w *watcherBus) RegisterStatusNotifierItem(item string, sender dbus.Sender)
 type properties struct{ w *watcherBus }
 
 func (p properties) Get(_, name string) (dbus.Variant, *dbus.Error) {
-	if name != "IsStatusNotifierHostRegistered" {
-		return dbus.Variant{}, dbus.MakeFailedError(errors.New("no such property"))
+	switch name {
+	case "IsStatusNotifierHostRegistered":
+		return dbus.MakeVariant(p.w.host), nil
+	case "RegisteredStatusNotifierItems":
+		p.w.mu.Lock()
+		defer p.w.mu.Unlock()
+		return dbus.MakeVariant(slices.Clone(p.w.known)), nil
 	}
-	return dbus.MakeVariant(p.w.host), nil
+	return dbus.Variant{}, dbus.MakeFailedError(errors.New("no such property"))
 }
 
 // shown is the icon as the host sees it.

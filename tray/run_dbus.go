@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,11 +75,39 @@ func (t *Tray) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lost := context.AfterFunc(bus.Context(), cancel)
+	go registerLate(ctx, bus)
 	t.draw(ctx, c)
 	if !lost() {
 		return fmt.Errorf("%w: it went away", ErrNoBus)
 	}
 	return nil
+}
+
+// settled is after how long systray watches for a watcher with certainty.
+const settled = time.Second
+
+// registerLate makes up for a watcher that came after systray had looked for one and before it watched for one, as at a
+// login, where all starts at once: nobody would ever see the icon.
+func registerLate(ctx context.Context, bus *dbus.Conn) {
+	select {
+	case <-time.After(settled):
+	case <-ctx.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, busTime)
+	defer cancel()
+	host := bus.Object(watcher, "/StatusNotifierWatcher")
+	var answer dbus.Variant
+	if host.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", dbus.FlagNoAutoStart, watcher, "RegisteredStatusNotifierItems").Store(&answer) != nil {
+		return // there is none yet, and systray hears of the next
+	}
+	items, _ := answer.Value().([]string)
+	ours := func(item string) bool {
+		return slices.ContainsFunc(bus.Names(), func(name string) bool { return strings.HasPrefix(item, name) })
+	}
+	if !slices.ContainsFunc(items, ours) {
+		host.CallWithContext(ctx, watcher+".RegisterStatusNotifierItem", dbus.FlagNoAutoStart, "/StatusNotifierItem")
+	}
 }
 
 // escape keeps an underscore from being taken for the mark of an access key (com.canonical.dbusmenu, property label).
