@@ -102,8 +102,9 @@ func registerLate(ctx context.Context, bus *dbus.Conn) {
 		return // there is none yet, and systray hears of the next
 	}
 	items, _ := answer.Value().([]string)
-	ours := func(item string) bool {
-		return slices.ContainsFunc(bus.Names(), func(name string) bool { return strings.HasPrefix(item, name) })
+	ours := func(item string) bool { // a name of ours on the bus, or that and a path
+		name, _, _ := strings.Cut(item, "/")
+		return slices.Contains(bus.Names(), name)
 	}
 	if !slices.ContainsFunc(items, ours) {
 		host.CallWithContext(ctx, watcher+".RegisterStatusNotifierItem", dbus.FlagNoAutoStart, "/StatusNotifierItem")
