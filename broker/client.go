@@ -208,30 +208,26 @@ func (b *Broker) assertion(r oauthflow.Registration, kind error) (secret.Text, e
 	return text, nil
 }
 
-func (b *Broker) dropClient(ctx context.Context, issuer string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	err := b.records.deleteClient(ctx, issuer)
-	b.noteKeychain(err)
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.clients = slices.DeleteFunc(b.clients, func(c client) bool { return c.Issuer == issuer })
-	return nil
+// saveClient writes c, in place of what was there for its issuer.
+func (b *Broker) saveClient(ctx context.Context, c client) error {
+	return b.changeClient(ctx, c.Issuer, func(ctx context.Context) error { return b.records.saveClient(ctx, c) }, c)
 }
 
-func (b *Broker) saveClient(ctx context.Context, c client) error {
+func (b *Broker) dropClient(ctx context.Context, issuer string) error {
+	return b.changeClient(ctx, issuer, func(ctx context.Context) error { return b.records.deleteClient(ctx, issuer) })
+}
+
+// changeClient has the keychain changed by write, and only then memory, where now is what there is for issuer.
+func (b *Broker) changeClient(ctx context.Context, issuer string, write func(context.Context) error, now ...client) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	err := b.records.saveClient(ctx, c)
+	err := write(ctx)
 	b.noteKeychain(err)
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.clients = append(slices.DeleteFunc(b.clients, func(o client) bool { return o.Issuer == c.Issuer }), c)
+	b.clients = append(slices.DeleteFunc(b.clients, func(c client) bool { return c.Issuer == issuer }), now...)
 	return nil
 }
