@@ -163,17 +163,18 @@ func (v *questionView) way() fyne.CanvasObject {
 }
 
 func (v *questionView) waySpans() []span {
-	spans := []span{strong(ending(hostOf(v.q.Issuer)))}
+	at := strong(ending(hostOf(v.q.Issuer)))
 	if len(v.q.Issuers) > 1 {
-		spans = []span{plain("the issuer you choose")}
+		at = plain("the issuer you choose")
 	}
+	before, after := "your browser opens so that you can sign in at ", "."
 	switch v.via() {
 	case face.ViaAddress:
-		return append(append([]span{plain("If you agree, you are shown an address to open in a browser, where you sign in at ")}, spans...), plain("."))
+		before = "you are shown an address to open in a browser, where you sign in at "
 	case face.ViaDevice:
-		return append(append([]span{plain("If you agree, you are shown an address and a code, with which you sign in at ")}, spans...), plain(" on any device."))
+		before, after = "you are shown an address and a code, with which you sign in at ", " on any device."
 	}
-	return append(append([]span{plain("If you agree, your browser opens so that you can sign in at ")}, spans...), plain("."))
+	return []span{plain("If you agree, " + before), at, plain(after)}
 }
 
 // via is how the person gets to the page of the sign-in, as chosen now.
