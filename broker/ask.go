@@ -1,15 +1,18 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // Bounds on what programs may ask of the person (docs/threat-model.md, T3 and T11).
@@ -110,7 +113,7 @@ func (b *Broker) askQuietly(q face.Question) (answer face.Answer, rule string, e
 	if answer, rule, decided, err := b.written(q); decided {
 		return answer, rule, err
 	}
-	return face.Answer{}, "nobody may be asked", localapi.Errorf(localapi.ErrConsentRequired, "%s was not allowed to use %s yet", q.Host.Name, hostOf(q.Server)).
+	return face.Answer{}, "nobody may be asked", localapi.Errorf(localapi.ErrConsentRequired, "%s was not allowed to use %s yet", q.Host.Name, words.Host(q.Server)).
 		WithHint("ask again with interaction \"auto\" when the person is there")
 }
 
@@ -164,7 +167,7 @@ func (b *Broker) join(q face.Question) (*pending, error) {
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	b.lastID++
-	q.ID = "q" + itoa(b.lastID)
+	q.ID = "q" + strconv.Itoa(b.lastID)
 	q.Asked = now
 	q.Deadline = now.Add(answerTime)
 	p := &pending{q: q, host: host, waiters: 1, cancel: cancel, done: make(chan struct{})}
@@ -343,10 +346,10 @@ func (b *Broker) logQuestion(p *pending) {
 	}
 	rule := p.q.Why
 	if p.err != nil {
-		rule = sentence("the person could not be asked: " + p.err.Error())
+		rule = words.Sentence("the person could not be asked: " + p.err.Error())
 	}
 	b.activity.add(face.Entry{
 		Time: time.Now(), Event: p.q.Kind, Host: p.q.Host.Name, HostKey: p.q.Host.Key, PID: p.q.Host.Process.PID,
-		Resource: orElse(p.q.Resource, p.q.Server), Account: p.q.Account, Scopes: p.answer.Scopes, Decision: decision, Mode: p.answer.Mode, Rule: rule,
+		Resource: cmp.Or(p.q.Resource, p.q.Server), Account: p.q.Account, Scopes: p.answer.Scopes, Decision: decision, Mode: p.answer.Mode, Rule: rule,
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -249,7 +250,7 @@ func TestFloodsAreBounded(t *testing.T) {
 
 		h.person = no
 		for n := range 7 {
-			_, err = h.token(host("pushy"), "p"+itoa(n))
+			_, err = h.token(host("pushy"), "p"+strconv.Itoa(n))
 		}
 		denied(t, err, "too many questions", asksWindow)
 	})

@@ -7,6 +7,7 @@ import (
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/words"
 )
 
 // newKey is the key that the tokens of a sign-in at t are bound to. A server that takes bearer tokens gets those, nil,
@@ -18,12 +19,12 @@ func (t *target) newKey(quirks []localapi.Quirk) (*dpop.Key, error) {
 	case !wanted:
 		return nil, nil
 	case !t.resource.Bindable:
-		return nil, localapi.Errorf(localapi.ErrDiscovery, "%s does not say that it takes tokens that are bound to a key (DPoP), which you set for it", hostOf(t.server)).
+		return nil, localapi.Errorf(localapi.ErrDiscovery, "%s does not say that it takes tokens that are bound to a key (DPoP), which you set for it", words.Host(t.server)).
 			WithHint("take the setting dpop back on the server's page in Valet Key, or in the policy file")
 	}
 	if known := t.issuer.DPoPAlgorithms; known != nil && !slices.Contains(known, dpop.Algorithm) {
 		return nil, localapi.Errorf(localapi.ErrDiscovery, "tokens for %s are to be bound to a key (DPoP), and %s knows no key that Valet Key can make (%s)",
-			hostOf(t.server), hostOf(t.issuer.ID), dpop.Algorithm).WithHint("tell the owner of the server")
+			words.Host(t.server), words.Host(t.issuer.ID), dpop.Algorithm).WithHint("tell the owner of the server")
 	}
 	return dpop.New()
 }
@@ -66,7 +67,7 @@ func (g *grant) prove(token *localapi.Token, w *want) error {
 		return nil
 	}
 	if w.proof == nil {
-		return localapi.Errorf(localapi.ErrBadRequest, "tokens for %s are bound to a key (DPoP) and are of no use without a proof for each request", hostOf(token.Resource)).
+		return localapi.Errorf(localapi.ErrBadRequest, "tokens for %s are bound to a key (DPoP) and are of no use without a proof for each request", words.Host(token.Resource)).
 			WithHint("use the server through vk bridge or the gateway, or name the request in \"proof\"")
 	}
 	if !within(token.Resource, w.proof.URL) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
-
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/localapi"

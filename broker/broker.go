@@ -22,6 +22,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/words"
 )
 
 // Config is what a Broker needs. Store, Discovery and Flow are required.
@@ -264,9 +265,9 @@ func (b *Broker) noteKeychain(err error) {
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return
 		}
-		state = sentence(err.Error())
+		state = words.Sentence(err.Error())
 		if e := (*localapi.Error)(nil); errors.As(b.explain(err, ""), &e) && e.Hint != "" {
-			state += " " + sentence(e.Hint)
+			state += " " + words.Sentence(e.Hint)
 		}
 	}
 	b.mu.Lock()

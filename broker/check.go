@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
 	"github.com/valetkey/valetkey/tokencheck"
+	"github.com/valetkey/valetkey/words"
 )
 
 const (
@@ -100,7 +102,7 @@ func (b *Broker) refuseWrong(ctx context.Context, g *grant, w *want, check local
 			continue
 		}
 		q := w.quirkQuestion(rec, quirk)
-		q.Why = sentence(failedWords(check))
+		q.Why = words.Sentence(failedWords(check))
 		answer, rule, err := b.askQuietly(q)
 		if err != nil && b.mayAskQuirk(g, w, quirk) {
 			answer, rule, err = b.ask(ctx, q)
@@ -147,7 +149,7 @@ func wrongToken(rec record, check localapi.Check) error {
 			kind = localapi.ErrAudience
 		}
 	}
-	e := localapi.Errorf(kind, "the token that %s issued for %s is not handed out: %s", hostOf(rec.Issuer), hostOf(rec.Server), failedWords(check))
+	e := localapi.Errorf(kind, "the token that %s issued for %s is not handed out: %s", words.Host(rec.Issuer), words.Host(rec.Server), failedWords(check))
 	accept := "switch the checks off for this server on its page in Valet Key"
 	if quirk := cure(rec, check); quirk.Name != "" {
 		accept = "accept the quirk " + quirk.Name + " when Valet Key asks you"
@@ -161,7 +163,7 @@ func failedWords(c localapi.Check) string {
 	for _, f := range c.Failed() {
 		said := strings.TrimSuffix(f.Text, ".")
 		if f.Name == localapi.CheckAudience || f.Name == localapi.CheckIssuer {
-			said += " (" + f.Name + " " + orElse(f.Found, "not given") + ", expected " + f.Expected + ")"
+			said += " (" + f.Name + " " + cmp.Or(f.Found, "not given") + ", expected " + f.Expected + ")"
 		}
 		words = append(words, lowerFirst(said))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // Register answers POST /v1/client: when the person agrees, their client is used at the issuer from now on, or no longer.
@@ -120,7 +121,7 @@ func (b *Broker) discoverFor(ctx context.Context, server, issuer string) (*targe
 			return t, err
 		}
 	}
-	return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not name %s as its issuer; it names %s", hostOf(server), issuer, strings.Join(t.resource.Issuers, ", ")).
+	return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not name %s as its issuer; it names %s", words.Host(server), issuer, strings.Join(t.resource.Issuers, ", ")).
 		WithHint("name one of those, or none")
 }
 
@@ -128,7 +129,7 @@ func (b *Broker) discoverFor(ctx context.Context, server, issuer string) (*targe
 func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (oauthflow.Registration, error) {
 	answer, _, err := b.ask(ctx, face.Question{
 		Kind: face.KindClientID, Host: peer.Host{Name: "Valet Key"}, Server: t.server, ServerName: t.resource.Name, Issuer: issuer,
-		Why:   sentence(hostOf(issuer) + " does not let programs register themselves, so it needs a client ID that you or your administrator created there"),
+		Why:   words.Sentence(words.Host(issuer) + " does not let programs register themselves, so it needs a client ID that you or your administrator created there"),
 		Notes: []string{"Register a native (desktop) application there with the redirect URIs " + strings.Join(oauthflow.RedirectURIs(), ", ") + "."},
 	})
 	if err != nil {

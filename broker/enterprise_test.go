@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -62,7 +63,7 @@ func (c *company) vouch(w http.ResponseWriter, r *http.Request, _ http.Handler) 
 		c.given++
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]any{
-			"access_token": "canary-jag-" + itoa(c.given), "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag", "token_type": "N_A",
+			"access_token": "canary-jag-" + strconv.Itoa(c.given), "issued_token_type": "urn:ietf:params:oauth:token-type:id-jag", "token_type": "N_A",
 		})
 	}
 }
@@ -78,7 +79,7 @@ func (c *company) grant(w http.ResponseWriter, r *http.Request, _ http.Handler) 
 	}
 	c.used[assertion] = true
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{"access_token": "token-" + itoa(len(c.used)), "token_type": "Bearer", "expires_in": 60, "scope": r.PostFormValue("scope")})
+	json.NewEncoder(w).Encode(map[string]any{"access_token": "token-" + strconv.Itoa(len(c.used)), "token_type": "Bearer", "expires_in": 60, "scope": r.PostFormValue("scope")})
 }
 
 // asked counts the POSTs: to the enterprise, to the server's issuer.

@@ -8,6 +8,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/words"
 )
 
 // explain turns any error into one for the socket: what is so, and what to do about it. server is what it was about;
@@ -59,7 +60,7 @@ func explainDiscovery(e *localapi.Error, err error, server string) bool {
 		return false
 	}
 	e.Kind = localapi.ErrDiscovery
-	host, owner := hostOf(server), "the server's owner"
+	host, owner := words.Host(server), "the server's owner"
 	if found.Step == "issuer metadata" {
 		owner = "the issuer's owner"
 	}

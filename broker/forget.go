@@ -13,6 +13,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // revokeTimeout bounds the issuer's part of forgetting.
@@ -55,9 +56,9 @@ func (b *Broker) forgetAsked(ctx context.Context, w *want) (*localapi.Forgotten,
 
 func unknownServer(url, account string) error {
 	if account != "" {
-		return localapi.Errorf(localapi.ErrUnknownServer, "there is no account %q at %s", account, hostOf(url)).WithHint("vk list shows what there is")
+		return localapi.Errorf(localapi.ErrUnknownServer, "there is no account %q at %s", account, words.Host(url)).WithHint("vk list shows what there is")
 	}
-	return localapi.Errorf(localapi.ErrUnknownServer, "nobody signed in to %s", hostOf(url)).WithHint("vk list shows what there is")
+	return localapi.Errorf(localapi.ErrUnknownServer, "nobody signed in to %s", words.Host(url)).WithHint("vk list shows what there is")
 }
 
 // matching returns the grants for url and, unless it is "", account.
@@ -102,9 +103,9 @@ type revokeError struct {
 
 func (e *revokeError) Error() string {
 	if errors.Is(e.err, oauthflow.ErrOutlives) {
-		return fmt.Sprintf("%s took the sign-in back, but a token that it issued before works until it runs out (%v)", hostOf(e.issuer), e.err)
+		return fmt.Sprintf("%s took the sign-in back, but a token that it issued before works until it runs out (%v)", words.Host(e.issuer), e.err)
 	}
-	return fmt.Sprintf("%s did not take the sign-in back (%v); you can end it on its own page of connected applications", hostOf(e.issuer), e.err)
+	return fmt.Sprintf("%s did not take the sign-in back (%v); you can end it on its own page of connected applications", words.Host(e.issuer), e.err)
 }
 
 func (e *revokeError) Unwrap() error { return e.err }
@@ -133,7 +134,7 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 	b.drop(g)
 	atEnterprise := b.forgetIdentity(ctx, rec)
 	err = b.revoke(ctx, rec, access)
-	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + hostOf(rec.Issuer)}
+	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + words.Host(rec.Issuer)}
 	switch {
 	case rec.open():
 		e.Rule = "deleted here; there was no sign-in to revoke"
@@ -180,7 +181,7 @@ func (b *Broker) drop(g *grant) {
 	g.gone = true
 	clear(g.held)
 	g.record.Refresh, g.record.Replaced = kept{}, nil
-	b.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", hostOf(g.record.Server)).
+	b.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", words.Host(g.record.Server)).
 		WithHint("ask again to have the person sign in anew"), func(u *underWay) bool { return u.grant == g })
 	for i, o := range b.grants {
 		if o == g {

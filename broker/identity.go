@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,7 +217,7 @@ func (b *Broker) opensPage(t *target) bool {
 	if r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
 		return !r.Unattended()
 	}
-	id, err := b.identity(keystore.Quiet(b.ctx), enterpriseOf(r), orElse(t.account, defaultAccount))
+	id, err := b.identity(keystore.Quiet(b.ctx), enterpriseOf(r), cmp.Or(t.account, defaultAccount))
 	return err != nil || !id.lives() && id.Refresh.Empty()
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -186,7 +187,7 @@ func TestExpiredRegistration(t *testing.T) {
 			json.NewEncoder(w).Encode(doc)
 		})
 		for i, want := range []int{1, 1, 2} {
-			address := "https://mcp" + itoa(i) + ".example.com/mcp"
+			address := "https://mcp" + strconv.Itoa(i) + ".example.com/mcp"
 			h.world.AddServer(address, issuerID)
 			if _, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{Resource: address}); err != nil {
 				t.Fatal(err)

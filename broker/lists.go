@@ -10,6 +10,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // Grants answers GET /v1/grants.
@@ -66,7 +67,7 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 	}
 	switch {
 	case r.Problem != "":
-		out.State, out.Problem = localapi.StateSignIn, sentence(r.Problem)
+		out.State, out.Problem = localapi.StateSignIn, words.Sentence(r.Problem)
 	case r.open(): // nothing can be missing
 	case !out.Renewable && !alive:
 		out.State, out.Problem = localapi.StateSignIn, "No token is left, and the issuer gave no refresh token to get another."

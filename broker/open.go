@@ -1,12 +1,14 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/words"
 )
 
 // A server that asks for no sign-in has a grant like any other, with the consents of the hosts that use it through the
@@ -28,19 +30,19 @@ func (b *Broker) planOpen(g *grant, w *want) step {
 	case !consented && w.yes == nil:
 		return step{do: func(ctx context.Context) error { return b.askOpen(ctx, w) }}
 	}
-	w.rule = orElse(w.rule, "the server asks for no sign-in")
+	w.rule = cmp.Or(w.rule, "the server asks for no sign-in")
 	return step{serve: &held{}}
 }
 
 // askOpen asks whether w's host may use a server that asks for no sign-in, and keeps the yes.
 func (b *Broker) askOpen(ctx context.Context, w *want) error {
-	account := orElse(w.account, defaultAccount)
+	account := cmp.Or(w.account, defaultAccount)
 	if err := b.records.writable(w.url, "", account); err != nil {
 		return err
 	}
 	t := &target{server: w.url, resource: &discovery.Resource{Server: w.url, ID: w.url}, issuer: &discovery.Issuer{}, account: account}
 	q := w.question(face.KindConsent, t.record())
-	q.Why = sentence("this program has not used " + hostOf(w.url) + " before")
+	q.Why = words.Sentence("this program has not used " + words.Host(w.url) + " before")
 	q.Notes = []string{openNote}
 	q.Modes = modes(w.from.Host)
 	yes, err := b.consent(ctx, w, q, nil)
@@ -60,6 +62,6 @@ func (b *Broker) askOpen(ctx context.Context, w *want) error {
 
 // asksForNone is the answer to who wants a token for an open server.
 func asksForNone(server string) error {
-	return localapi.Errorf(localapi.ErrDiscovery, "%s asks for no sign-in", hostOf(server)).
+	return localapi.Errorf(localapi.ErrDiscovery, "%s asks for no sign-in", words.Host(server)).
 		WithHint("hosts can use it without a token; vk bridge and the gateway pass it on")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/words"
 )
 
 // step is the one thing to do next: serve a token, or do something and look again.
@@ -55,7 +56,7 @@ func (b *Broker) plan(g *grant, w *want) step {
 	if set := wanted.and(granted); len(set) > 0 || len(wanted) == 0 {
 		return b.planToken(g, w, set, allowed)
 	}
-	return fail(localapi.Errorf(localapi.ErrIssuer, "%s gave none of the scopes that were asked for: %s", hostOf(g.record.Issuer), strings.Join(wanted, " ")).
+	return fail(localapi.Errorf(localapi.ErrIssuer, "%s gave none of the scopes that were asked for: %s", words.Host(g.record.Issuer), strings.Join(wanted, " ")).
 		WithHint("ask its administrator which scopes your account may have"))
 }
 
@@ -65,10 +66,10 @@ func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 	if whole, why := rec.least(set); !whole.equal(set) {
 		if !allowed.covers(whole) {
 			if w.widened == whole.key() {
-				return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", hostOf(rec.Issuer)))
+				return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", words.Host(rec.Issuer)))
 			}
 			w.widened = whole.key()
-			return b.planAsk(g, w, whole, whole, hostOf(rec.Issuer)+why)
+			return b.planAsk(g, w, whole, whole, words.Host(rec.Issuer)+why)
 		}
 		set = whole
 	}
@@ -82,7 +83,7 @@ func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
 		return b.planSignIn(g, w, set, "no token is left, and the issuer gave no refresh token to get another")
 	}
 	if w.refreshed[set.key()] {
-		return fail(localapi.Errorf(localapi.ErrIssuer, "%s issued a token that had already run out", hostOf(rec.Issuer)).
+		return fail(localapi.Errorf(localapi.ErrIssuer, "%s issued a token that had already run out", words.Host(rec.Issuer)).
 			WithHint("check the clock of this computer"))
 	}
 	return step{do: func(ctx context.Context) error {
@@ -108,7 +109,7 @@ func (b *Broker) planAsk(g *grant, w *want, offered, required scopes, why string
 			return err
 		}
 		q.Scopes = scopeRows(offered, required, allowed)
-		q.Why = sentence(why)
+		q.Why = words.Sentence(why)
 		q.Modes = modes(w.from.Host)
 		yes, err := b.consent(ctx, w, q, w.target)
 		if err != nil {
@@ -124,10 +125,10 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 	rec := g.record.clone()
 	switch {
 	case w.quiet:
-		return fail(localapi.Errorf(localapi.ErrSignInRequired, "the person must sign in to %s again: %s", hostOf(rec.Server), why).
+		return fail(localapi.Errorf(localapi.ErrSignInRequired, "the person must sign in to %s again: %s", words.Host(rec.Server), why).
 			WithHint("run vk signin %s", rec.Server))
 	case w.signedIn:
-		return fail(localapi.Errorf(localapi.ErrSignInRequired, "signing in to %s did not help: %s", hostOf(rec.Server), why).
+		return fail(localapi.Errorf(localapi.ErrSignInRequired, "signing in to %s did not help: %s", words.Host(rec.Server), why).
 			WithHint("run vk show %s to see what was granted", rec.Server))
 	}
 	return step{do: func(ctx context.Context) error {
@@ -141,7 +142,7 @@ func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
 				return err
 			}
 			q.Scopes = scopeRows(wanted, wanted, scopeSet(rec.Granted))
-			q.Why = sentence(why)
+			q.Why = words.Sentence(why)
 			answer, rule, err := b.ask(ctx, q)
 			if err != nil {
 				w.rule = rule
@@ -190,10 +191,10 @@ func (b *Broker) questionNow(ctx context.Context, w *want, kind string, rec reco
 // firstSignIn is for a server that nobody signed in to: discover it, ask the person, open the browser.
 func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 	if w.quiet {
-		return localapi.Errorf(localapi.ErrSignInRequired, "nobody signed in to %s yet", hostOf(w.url)).WithHint("run vk signin %s", w.url)
+		return localapi.Errorf(localapi.ErrSignInRequired, "nobody signed in to %s yet", words.Host(w.url)).WithHint("run vk signin %s", w.url)
 	}
 	if w.signedIn {
-		return localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", hostOf(w.url))
+		return localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", words.Host(w.url))
 	}
 	t, err := b.discoverGrant(ctx, w.url, w.account, w.challenges)
 	if w.forward && errors.Is(err, discovery.ErrNoSignIn) {
@@ -220,7 +221,7 @@ func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
 	}
 	q := w.question(face.KindConsent, t.record())
 	q.Scopes = scopeRows(offered, w.demanded, nil)
-	q.Why = sentence("this program has not used " + hostOf(w.url) + " before, and you have not signed in to it")
+	q.Why = words.Sentence("this program has not used " + words.Host(w.url) + " before, and you have not signed in to it")
 	b.mention(&q, t)
 	q.Modes = modes(w.from.Host)
 	yes, err := b.consent(ctx, w, q, t)
@@ -309,5 +310,5 @@ func (w *want) whyAsked(consented bool, allowed scopes, g *grant) string {
 	case host.Key == "":
 		return "this program cannot be told apart from others, so it is asked about every time"
 	}
-	return "this program has not used " + hostOf(g.record.Server) + " before"
+	return "this program has not used " + words.Host(g.record.Server) + " before"
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // What an issuer or a server gets wrong and the person accepts, and what they set for it, is data in the record: a
@@ -28,12 +29,12 @@ type demand struct {
 // demands are those of a sign-in to t.
 func (b *Broker) demands(t *target, request oauthflow.Request) (list []demand) {
 	if t.slash != "" {
-		why := hostOf(t.server) + " names the issuer " + t.slash + ", which calls itself " + t.issuer.ID
+		why := words.Host(t.server) + " names the issuer " + t.slash + ", which calls itself " + t.issuer.ID
 		list = append(list, demand{localapi.Quirk{Name: localapi.QuirkIssuerSlash}, why, localapi.Errorf(localapi.ErrDiscovery, "%s", why).
 			WithHint("tell the server's owner to write the issuer as it does itself; or sign in again and accept the quirk issuer-slash when Valet Key asks")})
 	}
 	if t.issuer.PKCEUnlisted && b.flow.Redirects(request) {
-		why := hostOf(t.issuer.ID) + " does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)"
+		why := words.Host(t.issuer.ID) + " does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)"
 		list = append(list, demand{localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, why, localapi.Errorf(localapi.ErrDiscovery, "%s", why).
 			WithHint("tell the issuer's owner to publish it; or sign in again and accept the quirk pkce-unlisted when Valet Key asks")})
 	}
@@ -44,7 +45,7 @@ func (b *Broker) demands(t *target, request oauthflow.Request) (list []demand) {
 func (b *Broker) askQuirk(ctx context.Context, t *target, quirk localapi.Quirk, why string) (localapi.Quirk, bool) {
 	quirk.AcceptedAt = acceptedNow()
 	q := (&want{from: &peer.Peer{}}).quirkQuestion(t.record(), quirk)
-	q.Why, q.SignIn, q.Via = sentence(why), true, t.via
+	q.Why, q.SignIn, q.Via = words.Sentence(why), true, t.via
 	_, _, err := b.ask(ctx, q)
 	return quirk, err == nil
 }
@@ -99,7 +100,7 @@ func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Reque
 	if request.Unbound || !refusedResource(err) {
 		return registration, tokens, accepted, err
 	}
-	quirk, yes := b.askQuirk(ctx, t, localapi.Quirk{Name: localapi.QuirkNoResource}, hostOf(t.issuer.ID)+" refuses to make out a token to "+t.resource.ID+" (invalid_target)")
+	quirk, yes := b.askQuirk(ctx, t, localapi.Quirk{Name: localapi.QuirkNoResource}, words.Host(t.issuer.ID)+" refuses to make out a token to "+t.resource.ID+" (invalid_target)")
 	if !yes {
 		return registration, nil, nil, err
 	}
@@ -211,7 +212,7 @@ func (b *Broker) changeQuirks(ctx context.Context, g *grant, rule string, change
 	}
 	rec := g.record
 	b.mu.Unlock()
-	b.activity.add(face.Entry{Time: time.Now(), Event: face.KindQuirk, Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: sentence(rule)})
+	b.activity.add(face.Entry{Time: time.Now(), Event: face.KindQuirk, Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: words.Sentence(rule)})
 	b.cfg.OnChange()
 	return nil
 }

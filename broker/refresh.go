@@ -12,6 +12,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/words"
 )
 
 // refreshTimeout bounds one refresh, from the moment the host can no longer stop it.
@@ -55,7 +56,7 @@ func (b *Broker) reread(ctx context.Context, g *grant, rec *record) error {
 	b.noteKeychain(err)
 	if errors.Is(err, keystore.ErrNotFound) { // deleted with the keychain's own program: the person's word
 		b.drop(g)
-		return localapi.Errorf(localapi.ErrSignInRequired, "the sign-in at %s is no longer in the keychain", hostOf(rec.Server)).
+		return localapi.Errorf(localapi.ErrSignInRequired, "the sign-in at %s is no longer in the keychain", words.Host(rec.Server)).
 			WithHint("run vk signin %s", rec.Server)
 	}
 	if err != nil {
@@ -146,7 +147,7 @@ func (b *Broker) renew(ctx context.Context, rec record, request oauthflow.Reques
 	}
 	now, ok := b.preRegistered(rec.Issuer)
 	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID || enterpriseOf(now) != rec.Registration.Enterprise {
-		return nil, localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, hostOf(rec.Issuer)).
+		return nil, localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, words.Host(rec.Issuer)).
 			WithHint("set it again, or run vk forget %s and sign in another way", rec.Server)
 	}
 	request.Registration = now
@@ -208,9 +209,9 @@ func (b *Broker) refreshFailed(ctx context.Context, g *grant, rec record, err er
 	}
 	switch refused.Code {
 	case "invalid_grant", "invalid_client", "unauthorized_client": // RFC 6749 §5.2; the first may be a revocation (RFC 7009)
-		why := hostOf(rec.Issuer) + " ended the sign-in"
+		why := words.Host(rec.Issuer) + " ended the sign-in"
 		if refused.Code != "invalid_grant" {
-			why = hostOf(rec.Issuer) + " no longer knows this program"
+			why = words.Host(rec.Issuer) + " no longer knows this program"
 		}
 		b.keep(ctx, g, func(r *record) {
 			r.Problem, r.Refresh = why, kept{}
@@ -245,7 +246,7 @@ func (b *Broker) servesOn(g *grant, set scopes, err error) bool {
 // noteDown remembers that the issuer could not be reached. The record stays as it is.
 func (b *Broker) noteDown(g *grant, err error) {
 	b.mu.Lock()
-	g.down = sentence(err.Error())
+	g.down = words.Sentence(err.Error())
 	b.mu.Unlock()
 	b.cfg.OnChange()
 }
@@ -350,7 +351,9 @@ func (b *Broker) lookAnew(ctx context.Context, g *grant, w *want, server, issuer
 		return err
 	}
 	defer g.give()
-	b.keep(ctx, g, func(r *record) { r.Problem = hostOf(server) + " now trusts another issuer than " + hostOf(issuer) })
+	b.keep(ctx, g, func(r *record) {
+		r.Problem = words.Host(server) + " now trusts another issuer than " + words.Host(issuer)
+	})
 	b.cfg.OnChange()
 	return nil
 }
@@ -358,7 +361,7 @@ func (b *Broker) lookAnew(ctx context.Context, g *grant, w *want, server, issuer
 func (b *Broker) logRefresh(rec record, set scopes, err error) {
 	e := face.Entry{Time: time.Now(), Event: "refresh", Resource: rec.Resource, Account: rec.Account, Scopes: set, Decision: "done", Rule: "the token had run out or was about to"}
 	if err != nil {
-		e.Decision, e.Rule = "failed", sentence(err.Error())
+		e.Decision, e.Rule = "failed", words.Sentence(err.Error())
 	}
 	b.activity.add(e)
 }

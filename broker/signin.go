@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/valetkey/valetkey/discovery"
@@ -11,6 +12,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 type signInKey struct{ server, account string }
@@ -44,7 +46,7 @@ func (b *Broker) signIn(ctx context.Context, t *target, ask scopes, host peer.Ho
 		b.lastID++
 		jobCtx, cancel := context.WithTimeout(b.ctx, signInTimeout)
 		s = &signIn{enterprise: enterprise, cancel: cancel, done: make(chan struct{})}
-		s.SignIn = face.SignIn{ID: "s" + itoa(b.lastID), Server: t.server, Issuer: t.issuer.ID, Host: host.Name, Started: time.Now()}
+		s.SignIn = face.SignIn{ID: "s" + strconv.Itoa(b.lastID), Server: t.server, Issuer: t.issuer.ID, Host: host.Name, Started: time.Now()}
 		b.signIns[key] = s
 		b.jobs.Go(func() {
 			defer cancel()
@@ -341,7 +343,7 @@ func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Qui
 	}
 	b.mention(&q, t)
 	if device && q.SignIn && q.Via != face.ViaDevice {
-		return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not offer to sign in on another device", hostOf(t.issuer.ID)).
+		return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not offer to sign in on another device", words.Host(t.issuer.ID)).
 			WithHint("sign in by browser, without --device; or tell the issuer's owner about RFC 8628")
 	}
 	q.Why = "You, or the program named above, asked to sign in to this server."
@@ -366,16 +368,16 @@ func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Qui
 	defer b.mu.Unlock()
 	g := b.grantOf(t)
 	if g == nil {
-		return nil, localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", hostOf(t.server))
+		return nil, localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", words.Host(t.server))
 	}
 	shown := g.shown(time.Now())
 	return &shown, nil
 }
 
 func (b *Broker) logSignIn(t *target, ask scopes, err error) {
-	e := face.Entry{Time: time.Now(), Event: "sign_in", Resource: t.resource.ID, Account: t.account, Scopes: ask, Decision: "done", Rule: "signed in at " + hostOf(t.issuer.ID)}
+	e := face.Entry{Time: time.Now(), Event: "sign_in", Resource: t.resource.ID, Account: t.account, Scopes: ask, Decision: "done", Rule: "signed in at " + words.Host(t.issuer.ID)}
 	if err != nil {
-		e.Decision, e.Rule = "failed", sentence(err.Error())
+		e.Decision, e.Rule = "failed", words.Sentence(err.Error())
 	}
 	b.activity.add(e)
 }

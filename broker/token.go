@@ -15,6 +15,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // Bounds of a token request.
@@ -257,7 +258,7 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 			return nil, err
 		}
 	}
-	return nil, localapi.Errorf(localapi.ErrUnavailable, "the sign-in at %s kept changing while a token was being fetched", hostOf(w.url)).WithHint("try again")
+	return nil, localapi.Errorf(localapi.ErrUnavailable, "the sign-in at %s kept changing while a token was being fetched", words.Host(w.url)).WithHint("try again")
 }
 
 // find returns the grant for url: the account's, else the one this host may use, else the oldest. Callers hold mu.

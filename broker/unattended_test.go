@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,7 @@ func robot(t *testing.T) (h *house, takeAway func()) {
 		}
 		n++
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"access_token": "token-" + itoa(n), "token_type": "Bearer", "expires_in": 60, "scope": r.PostFormValue("scope")})
+		json.NewEncoder(w).Encode(map[string]any{"access_token": "token-" + strconv.Itoa(n), "token_type": "Bearer", "expires_in": 60, "scope": r.PostFormValue("scope")})
 	})
 	return h.open(), func() { there = false }
 }

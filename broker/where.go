@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/words"
 )
 
 // target is where a sign-in goes: everything in it was discovered just now.
@@ -51,7 +53,7 @@ func (b *Broker) discoverGrant(ctx context.Context, server, account string, chal
 	if err != nil {
 		return nil, err
 	}
-	t.account = orElse(account, defaultAccount)
+	t.account = cmp.Or(account, defaultAccount)
 	return t, b.records.writable(t.resource.ID, t.issuer.ID, t.account)
 }
 
@@ -168,14 +170,14 @@ func (t *target) choices() (ids []string) {
 
 // choose makes t lead to the issuer that the person chose, in the way they chose; "" is what they were shown.
 func (b *Broker) choose(t *target, answer face.Answer) error {
-	t.via = orElse(answer.Via, t.via)
+	t.via = cmp.Or(answer.Via, t.via)
 	issuer := answer.Issuer
 	if issuer == "" || issuer == t.issuer.ID {
 		return nil
 	}
 	at := slices.IndexFunc(t.usable, func(i *discovery.Issuer) bool { return i.ID == issuer })
 	if at < 0 {
-		return localapi.Errorf(localapi.ErrDiscovery, "%s does not name %s as its issuer any more", hostOf(t.server), issuer).WithHint("try again")
+		return localapi.Errorf(localapi.ErrDiscovery, "%s does not name %s as its issuer any more", words.Host(t.server), issuer).WithHint("try again")
 	}
 	t.issuer = t.usable[at]
 	t.page = b.opensPage(t)
@@ -305,7 +307,7 @@ func (b *Broker) notes(t *target) []string {
 		}
 	}
 	if n := len(t.usable); n > 1 {
-		notes = append(notes, "This server works with "+itoa(n)+" issuers. Choose the one where you have an account.")
+		notes = append(notes, "This server works with "+strconv.Itoa(n)+" issuers. Choose the one where you have an account.")
 	}
 	if t.issuer.Unlisted {
 		notes = append(notes, "The issuer publishes a list of the servers it works for, and this one is not on it.")

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/words"
 )
 
 // Wish does what the person asked for in a window or the tray. Their word is not asked about again, but a sign-in is
@@ -16,7 +18,7 @@ import (
 func (b *Broker) Wish(ctx context.Context, w face.Wish) error {
 	err := b.wish(ctx, w)
 	if err != nil {
-		return b.explain(err, orElse(w.Server, w.Resource))
+		return b.explain(err, cmp.Or(w.Server, w.Resource))
 	}
 	return nil
 }
@@ -27,7 +29,7 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 	}
 	switch w.Kind {
 	case face.WishSignIn:
-		want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: orElse(w.Server, w.Resource), Account: w.Account, Scopes: w.Scopes})
+		want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: cmp.Or(w.Server, w.Resource), Account: w.Account, Scopes: w.Scopes})
 		if err != nil {
 			return err
 		}
@@ -56,7 +58,7 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		}
 		forgotten, err := b.forgetAll(ctx, grants)
 		if err == nil && len(forgotten.NotRevoked) > 0 {
-			return localapi.Errorf(localapi.ErrIssuer, "Forgotten here. %s", sentence(forgotten.NotRevoked[0]))
+			return localapi.Errorf(localapi.ErrIssuer, "Forgotten here. %s", words.Sentence(forgotten.NotRevoked[0]))
 		}
 		return err
 	case face.WishRevoke:
@@ -131,7 +133,7 @@ func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
 			return err
 		}
 		b.mu.Lock()
-		b.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", hostOf(g.record.Server)).
+		b.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", words.Host(g.record.Server)).
 			WithHint("ask again to have them decide anew"), func(u *underWay) bool { return u.grant == g && u.host.Key == w.Host })
 		b.mu.Unlock()
 	}
