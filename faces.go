@@ -16,6 +16,7 @@ import (
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/policy"
 	"github.com/valetkey/valetkey/terminal"
 )
 
@@ -80,7 +81,7 @@ func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env,
 
 // usePolicy lets a policy file decide first; where nobody else can be asked, it alone.
 func (f *faces) usePolicy(path string) error {
-	p, err := terminal.LoadPolicy(path)
+	p, err := policy.Load(path)
 	if err != nil {
 		return hinted(err, "mend the file, or start without --policy")
 	}
@@ -96,7 +97,7 @@ func (f *faces) usePolicy(path string) error {
 	return nil
 }
 
-func preRegistered(c terminal.PolicyClient) oauthflow.Registration {
+func preRegistered(c policy.Client) oauthflow.Registration {
 	r := oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered,
 		GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion, AssertionFile: c.AssertionFile}
 	if e := c.Enterprise; e != nil {

@@ -26,12 +26,12 @@ var floors = map[string]struct {
 	may []string
 	why string
 }{
-	".":                    {[]string{"app", "assets", "broker", "discovery", "face", "gateway", "hosts", "internal/untrusted", "keystore", "localapi", "oauthflow", "outbound", "peer", "terminal", "tray"}, "a program wires everything"},
+	".":                    {[]string{"app", "assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "tray"}, "a program wires everything"},
 	"cmd/vk":               {[]string{"bridge", "hosts", "internal/secret", "internal/untrusted", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
 	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
-	"app":                  {[]string{"assets", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
+	"app":                  {[]string{"assets", "client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},
-	"terminal":             {[]string{"face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
+	"terminal":             {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"gateway":              {[]string{"discovery", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
 	"bridge":               {[]string{"localapi"}, "it carries messages and knows nothing of what is in them that is secret"},
 	"hosts":                {[]string{"localapi"}, "it edits files that others own and knows nothing of what is in them that is secret"},
@@ -40,16 +40,19 @@ var floors = map[string]struct {
 	"face":                 {[]string{"internal/secret", "localapi", "peer"}, "words, no rules"},
 	"tokencheck":           {[]string{"internal/secret", "internal/untrusted", "localapi"}, "it reads tokens and says what it found in localapi's words; it fetches nothing"},
 	"oauthflow":            {[]string{"assets", "discovery", "dpop", "internal/secret", "internal/untrusted"}, "one conversation with an issuer"},
+	"policy":               {[]string{"client", "face", "internal/owned", "internal/secret", "internal/untrusted", "localapi"}, "it answers face's questions from a file, and asks nobody"},
 	"discovery":            {[]string{"internal/untrusted", "outbound"}, "it must tell what the guard refused from what the network lost"},
 	"outbound":             {[]string{"internal/untrusted"}, "the ground"},
 	"localapi":             {[]string{"internal/secret", "peer"}, "the door names who knocks"},
 	"localapi/mcpauth":     {[]string{"internal/secret", "localapi"}, "a host's side of the socket: it knows what the app answers and nothing of how"},
+	"client":               {[]string{"internal/owned", "internal/secret"}, "the ground"},
 	"keystore":             {nil, "the ground"},
 	"peer":                 {[]string{"internal/untrusted"}, "the ground"},
 	"assets":               {nil, "the ground"},
 	"dpop":                 {[]string{"internal/secret"}, "the ground"},
 	"internal/secret":      {nil, "the ground"},
 	"internal/untrusted":   {nil, "the ground"},
+	"internal/owned":       {nil, "the ground"},
 	"internal/demo":        {[]string{"internal/secret"}, "the demo's issuer and server know nothing of the inside"},
 	"internal/oauthtest":   {[]string{"internal/demo", "internal/secret"}, "a double for tests"},
 	"e2e":                  {[]string{"*"}, "it tests everything"},
@@ -70,8 +73,8 @@ var confined = map[string][]string{
 
 // unreachable says what a package must not reach even through others.
 var unreachable = map[string][]string{
-	"cmd/vk": {"C", "fyne.io", "github.com/zalando/go-keyring", module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/outbound"},
-	"app":    {module + "/broker", module + "/keystore", module + "/oauthflow"},
+	"cmd/vk": {"C", "fyne.io", "github.com/zalando/go-keyring", module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/outbound", module + "/policy"},
+	"app":    {module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/policy", module + "/hosts"},
 	// The SDK's interface is met without the SDK, and x/oauth2 is not for vk to carry.
 	"localapi":         {"golang.org/x/oauth2", "github.com/modelcontextprotocol"},
 	"localapi/mcpauth": {"github.com/modelcontextprotocol", module + "/discovery", module + "/outbound"},

@@ -15,15 +15,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/valetkey/valetkey/broker"
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/gateway"
 	"github.com/valetkey/valetkey/hosts"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/outbound"
 	"github.com/valetkey/valetkey/peer"
-	"github.com/valetkey/valetkey/terminal"
 )
 
 // resident is the process that stays: broker, socket and tray. It ends with ctx, or when the person quits.
@@ -82,7 +83,7 @@ func resident(ctx context.Context, opts *options) error {
 		Store: store, Probe: probe,
 		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
 		Flow:      opts.flow(faces, out, log),
-		Ask:       faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings, ReadAssertion: terminal.ReadAssertion, OnChange: changed.ring,
+		Ask:       faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings, ReadAssertion: readAssertion, OnChange: changed.ring,
 		OpenURL: opts.opener(), Show: faces.show, Face: faces.kind, Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
 	})
 	if err != nil {
@@ -120,6 +121,11 @@ func (o *options) flow(faces *faces, out *outbound.Client, log *slog.Logger) fun
 			ClientName:        "Valet Key", SoftwareVersion: version,
 		})
 	}
+}
+
+func readAssertion(path string) (secret.Text, error) {
+	text, _, err := client.ReadAssertion(path)
+	return text, err
 }
 
 // store is where sign-ins are kept, and how to find out whether it can be used. Until release is called, no other

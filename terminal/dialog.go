@@ -6,13 +6,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
-
-// maxClientText bounds a client ID and a client secret.
-const maxClientText = 2048
 
 // Stages of a dialog.
 const (
@@ -214,25 +212,20 @@ func (d *dialog) takeClientID(line string) string {
 	case line == "":
 		d.stage = choosing
 		return ""
-	case !clientText(line):
-		return fmt.Sprintf("A client ID is at most %d characters long, without accents or control characters. Try again.\n", maxClientText)
+	case !client.Text(line):
+		return fmt.Sprintf("A client ID is at most %d characters long, without accents or control characters. Try again.\n", client.MaxText)
 	}
 	d.answer.ClientID, d.stage = line, typingSecret
 	return ""
 }
 
 func (d *dialog) takeSecret(line string) (reply string, done bool) {
-	if !clientText(line) {
-		return fmt.Sprintf("\nA client secret is at most %d characters long, without accents or control characters. Try again.\n", maxClientText), false
+	if !client.Text(line) {
+		return fmt.Sprintf("\nA client secret is at most %d characters long, without accents or control characters. Try again.\n", client.MaxText), false
 	}
 	d.answer = face.Answer{Answered: true, Allow: true, ClientID: d.answer.ClientID, ClientSecret: secret.New(line)}
 	if line == "" {
 		return fmt.Sprintf("\nClient ID %s, without a secret.\n", d.answer.ClientID), true
 	}
 	return fmt.Sprintf("\nClient ID %s, with a secret.\n", d.answer.ClientID), true
-}
-
-// clientText reports whether s may be a client ID or secret: *VSCHAR (RFC 6749, appendices A.1 and A.2).
-func clientText(s string) bool {
-	return len(s) <= maxClientText && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

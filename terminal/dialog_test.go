@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
@@ -197,7 +198,7 @@ func TestAnswers(t *testing.T) {
 		{"a client ID and secret", question(face.KindClientID), "c, my id ,s3cret", face.Answer{Answered: true, Allow: true, ClientID: "my id", ClientSecret: secret.New("s3cret")}},
 		{"a client ID alone", question(face.KindClientID), "c,id,", face.Answer{Answered: true, Allow: true, ClientID: "id", ClientSecret: secret.New("")}},
 		{"back, then deny", question(face.KindClientID), "c,,d", face.Answer{Answered: true}},
-		{"no client ID from others' letters", question(face.KindClientID), "c,ïd," + strings.Repeat("x", maxClientText+1) + ",id,\x1b,", face.Answer{Answered: true, Allow: true, ClientID: "id", ClientSecret: secret.New("")}},
+		{"no client ID from others' letters", question(face.KindClientID), "c,ïd," + strings.Repeat("x", client.MaxText+1) + ",id,\x1b,", face.Answer{Answered: true, Allow: true, ClientID: "id", ClientSecret: secret.New("")}},
 		{"no yes without a client ID", question(face.KindClientID), "y,o,a", face.Answer{}},
 	}
 	for _, test := range tests {

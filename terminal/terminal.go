@@ -1,6 +1,5 @@
 // Package terminal is the face without a display: the same questions as in the window, in plain lines on the terminal
-// that runs the app, made to be read aloud as well as seen. It also reads the policy file, in which the person wrote
-// answers down beforehand.
+// that runs the app, made to be read aloud as well as seen.
 package terminal
 
 import (

@@ -65,7 +65,8 @@ var mutations = []mutation{
 	{"XDV-1 a device that was not offered", "face/windows.go", `if a.Via != "" && !slices.Contains(q.Vias, a.Via) {`, `if a.Via == "none" {`, nil},
 	{"XCC-1 a client that the person did not agree to", "broker/client.go", "	if _, _, err := b.ask(ctx, q); err != nil {\n		return nil, err\n	}\n	return b.setClient", "	if _, _, err := b.ask(ctx, q); err != nil && q.Kind == \"\" {\n		return nil, err\n	}\n	return b.setClient", nil},
 	{"XWI-2 an identity that is read each time", "broker/identity.go", "r.Assertion, err = b.assertion(", "_, err = b.assertion(", nil},
-	{"XWI-2 a file that holds no JWT", "terminal/policy.go", "	if !isJWT(s) {", `	if s == "" {`, nil},
+	{"XCC-1 a key that others can read", "client/files.go", "owned.ReadPrivate(path, 16<<10)", "owned.Read(path, 16<<10)", nil},
+	{"XWI-2 a file that holds no JWT", "client/files.go", "	if !isJWT(s) {", `	if s == "" {`, nil},
 	{"XEM-9 a late no to an ID token", "broker/identity.go", "!id.IDToken.Equal(r.Enterprise.IDToken)", "id.IDToken.Empty()", nil},
 	{"XCC-1 what the policy says comes first", "broker/client.go", "if _, ok := b.cfg.Clients(t.issuer.ID); ok {", "if _, ok := b.cfg.Clients(t.issuer.ID); ok && server == \"\" {", nil},
 	{"XDV-1 slow_down", "oauthflow/device.go", "d.interval += pollInterval", "d.interval += 0", nil},
@@ -121,6 +122,6 @@ var mutations = []mutation{
 	{"SCP-7 a no holds", "broker/ask.go", "a.denied[key] = now.Add(denyCooldown)", "a.denied[key] = now", nil},
 	{"BCK-4 only after clean misses", "discovery/resource.go", "	case s.page:\n", "	case false:\n", nil},
 	{"BCK-4 not where a place was named", "discovery/resource.go", "	case slices.ContainsFunc(challenges, func(c Challenge) bool { return c.ResourceMetadata() != \"\" }):\n		return ErrNotFound", "	case false:\n		return ErrNotFound", nil},
-	{"BCK-4 the policy says so", "terminal/rules.go", "q.Kind != face.KindForget && !c.unpublished", "q.Kind == face.KindForget && !c.unpublished", nil},
+	{"BCK-4 the policy says so", "policy/rules.go", "q.Kind != face.KindForget && !c.unpublished", "q.Kind == face.KindForget && !c.unpublished", nil},
 	{"no way to an open server without a consent", "broker/open.go", "case !consented && w.yes == nil:", "case !consented && w.yes != nil:", nil},
 }

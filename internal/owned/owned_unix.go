@@ -1,6 +1,6 @@
 //go:build unix
 
-package terminal
+package owned
 
 import (
 	"errors"
@@ -14,9 +14,9 @@ import (
 
 const maxLinks = 40 // on the way to one file, as in Linux
 
-// openOwn opens a regular file that only the person and root can change: their own or root's, not writable by others,
+// open opens a regular file that only the person and root can change: their own or root's, not writable by others,
 // below directories of which the same is true. private: nor readable by others.
-func openOwn(path string, private bool) (*os.File, error) {
+func open(path string, private bool) (*os.File, error) {
 	want, err := checkWay(path)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package terminal
+package policy
 
 import (
 	"bytes"
@@ -10,7 +10,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -113,16 +115,19 @@ func (r rules) settings(resource string) (set []localapi.Quirk) {
 	return set
 }
 
+// maxName bounds how a host is called in a rule, in characters.
+const maxName = 500
+
 func hostWord(q face.Question) string {
 	if q.Host.Key == "" {
-		return "a program that cannot be told apart from others (" + text(q.Host.Name) + ")"
+		return "a program that cannot be told apart from others (" + untrusted.Text(q.Host.Name, maxName) + ")"
 	}
 	return q.Host.Key
 }
 
-// parsePolicy reads the file strictly: a name that is unknown, missing, doubled or spelt in other capitals could widen
+// parse reads the file strictly: a name that is unknown, missing, doubled or spelt in other capitals could widen
 // or narrow the policy without a word. Errors name the line and column.
-func parsePolicy(content []byte) (rules, error) {
+func parse(content []byte) (rules, error) {
 	content = bytes.TrimPrefix(content, []byte("\ufeff"))
 	if !utf8.Valid(content) {
 		return rules{}, errors.New("it is not UTF-8 text")
@@ -262,8 +267,8 @@ func (in *reader) text(what string, s *string, check func(string) string) func()
 			return in.fault("%s must be a string", what)
 		case value == "":
 			return in.fault("%s is empty", what)
-		case len(value) > maxPolicyString:
-			return in.fault("%s is longer than %d bytes", what, maxPolicyString)
+		case len(value) > maxString:
+			return in.fault("%s is longer than %d bytes", what, maxString)
 		}
 		if fault := check(value); fault != "" {
 			return in.fault("%s %s", what, fault)
@@ -382,7 +387,7 @@ func (in *reader) enterprise(c *clientRule) error {
 	if e.TokenEndpoint != "" && e.idTokenFile == "" {
 		return in.fault("token_endpoint goes with id_token_file; for a sign-in by browser the enterprise's metadata is needed")
 	}
-	c.enterprise, c.Enterprise = e, &e.PolicyClient
+	c.enterprise, c.Enterprise = e, &e.Client
 	return in.oneWay(e)
 }
 
@@ -428,7 +433,7 @@ func checkGrantType(s string) string {
 func anyText(string) string { return "" }
 
 func checkClientID(s string) string {
-	if !clientText(s) {
+	if !client.Text(s) {
 		return "has a character that no client ID can have"
 	}
 	return ""

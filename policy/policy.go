@@ -1,35 +1,30 @@
-package terminal
+// Package policy is what the person wrote down beforehand, in a file that nobody else can change: which host may use which
+// server, and the clients they registered with issuers. It answers questions from it and asks nobody.
+package policy
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/owned"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
 
 // Bounds of a policy.
 const (
-	maxPolicy        = 1 << 20 // bytes
-	maxSecretFile    = 4096    // bytes
-	maxKeyFile       = 16 << 10
-	maxAssertionFile = 64 << 10
-	maxConsents      = 1000
-	maxClients       = 100
-	maxScopes        = 200  // of one consent
-	maxQuirks        = 20   // of one consent
-	maxPolicyString  = 2048 // bytes
+	maxFile     = 1 << 20 // bytes
+	maxConsents = 1000
+	maxClients  = 100
+	maxScopes   = 200  // of one consent
+	maxQuirks   = 20   // of one consent
+	maxString   = 2048 // bytes
 )
 
 const wildcard = "*"
@@ -40,7 +35,7 @@ const (
 	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
-// Policy is what the person wrote down beforehand, in a JSON file:
+// File is a policy file, in JSON:
 //
 //	{"consents": [{"host": "exe:/usr/bin/x", "resource": "https://…", "scopes": ["a"], "without_metadata": true}],
 //	 "clients":  [{"issuer": "https://…", "client_id": "…", "client_secret_file": "…"}]}
@@ -62,7 +57,7 @@ const (
 //
 // The file can only allow: it is read again when it, or a file it names, has changed, and while it cannot be used it
 // allows nothing. Its methods are safe for concurrent use.
-type Policy struct {
+type File struct {
 	path string
 
 	mu      sync.Mutex
@@ -71,8 +66,8 @@ type Policy struct {
 	sources []stamp // what rules were read from
 }
 
-// PolicyClient is a client that the person registered with an issuer beforehand.
-type PolicyClient struct {
+// Client is a client that the person registered with an issuer beforehand.
+type Client struct {
 	Issuer   string
 	ClientID string
 	Secret   secret.Text // empty: none
@@ -86,7 +81,7 @@ type PolicyClient struct {
 	AssertionFile string
 
 	// Enterprise is the client at the issuer of the person's enterprise, which gives the assertion; nil: there is none.
-	Enterprise    *PolicyClient
+	Enterprise    *Client
 	TokenEndpoint string      // of an enterprise; "" means that its metadata says
 	IDToken       secret.Text // for an enterprise, as its file holds it now; empty: the person signs in there by browser
 }
@@ -105,18 +100,18 @@ type consentRule struct {
 }
 
 type clientRule struct {
-	PolicyClient
+	Client
 	secretFile, keyFile, idTokenFile string
-	enterprise                       *clientRule // PolicyClient.Enterprise is its PolicyClient
+	enterprise                       *clientRule // Client.Enterprise is its Client
 }
 
 // kept are the files of c, and where what they hold goes.
 func (c *clientRule) kept() []keptFile {
 	files := []keptFile{
-		{"client_secret_file", &c.secretFile, &c.Secret, readSecret},
-		{"private_key_file", &c.keyFile, &c.Key, readKey},
-		{"assertion_file", &c.AssertionFile, &c.Assertion, readAssertion},
-		{"id_token_file", &c.idTokenFile, &c.IDToken, readAssertion},
+		{"client_secret_file", &c.secretFile, &c.Secret, client.ReadSecret},
+		{"private_key_file", &c.keyFile, &c.Key, client.ReadKey},
+		{"assertion_file", &c.AssertionFile, &c.Assertion, client.ReadAssertion},
+		{"id_token_file", &c.idTokenFile, &c.IDToken, client.ReadAssertion},
 	}
 	if c.enterprise != nil {
 		files = append(files, c.enterprise.kept()...)
@@ -146,14 +141,14 @@ func (s stamp) holds() bool {
 // fresh reports whether the file may change once more without its marks changing: file systems' clocks are coarse.
 func (s stamp) fresh() bool { return time.Since(s.info.ModTime()) < 100*time.Millisecond }
 
-// LoadPolicy reads the policy file at path. It is refused unless it and every directory above it can be changed only by
+// Load reads the policy file at path. It is refused unless it and every directory above it can be changed only by
 // the person and the system; client secret files must besides be readable by nobody else.
-func LoadPolicy(path string) (*Policy, error) {
+func Load(path string) (*File, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	p := &Policy{path: path}
+	p := &File{path: path}
 	if _, err := p.current(); err != nil {
 		return nil, err
 	}
@@ -161,7 +156,7 @@ func LoadPolicy(path string) (*Policy, error) {
 }
 
 // current returns the rules as the files say now.
-func (p *Policy) current() (rules, error) {
+func (p *File) current() (rules, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sources == nil || slices.ContainsFunc(p.sources, func(s stamp) bool { return !s.holds() }) {
@@ -175,12 +170,12 @@ func (p *Policy) current() (rules, error) {
 
 // read reads the policy and the secrets it names. sources is nil when they must be read again at the next question.
 func read(path string) (rules, []stamp, error) {
-	content, info, err := readOwn(path, maxPolicy, false)
+	content, info, err := owned.Read(path, maxFile)
 	if err != nil {
 		return rules{}, nil, err
 	}
 	sources := []stamp{{path, info}}
-	r, err := parsePolicy(content)
+	r, err := parse(content)
 	for i := range r.clients {
 		for _, file := range r.clients[i].kept() {
 			if err != nil || *file.path == "" {
@@ -201,88 +196,10 @@ func read(path string) (rules, []stamp, error) {
 	return r, sources, err
 }
 
-func readSecret(path string) (secret.Text, os.FileInfo, error) {
-	content, info, err := readOwn(path, maxSecretFile, true)
-	if err != nil {
-		return secret.Text{}, nil, err
-	}
-	s := strings.TrimRight(string(content), "\r\n")
-	if s == "" || !clientText(s) {
-		return secret.Text{}, nil, errors.New("it must hold the secret alone, on one line of printable ASCII")
-	}
-	return secret.New(s), info, nil
-}
-
-// readKey reads a private key in PEM.
-func readKey(path string) (secret.Text, os.FileInfo, error) {
-	content, info, err := readOwn(path, maxKeyFile, true)
-	if err != nil {
-		return secret.Text{}, nil, err
-	}
-	if block, _ := pem.Decode(content); block == nil {
-		return secret.Text{}, nil, errors.New("it must hold a private key in PEM (-----BEGIN PRIVATE KEY-----)")
-	}
-	return secret.New(string(content)), info, nil
-}
-
-// ReadAssertion reads a file in which the platform says who this machine or workload is: one JWT, which nobody but the
-// person and the system can change. No error quotes any of it.
-func ReadAssertion(path string) (secret.Text, error) {
-	text, _, err := readAssertion(path)
-	return text, err
-}
-
-// readAssertion is ReadAssertion. Platforms let others read such files, so only who may change one counts. That it has the
-// form of a JWT (RFC 7519 §3.1) keeps another file of the person's from being sent to an issuer by mistake.
-func readAssertion(path string) (secret.Text, os.FileInfo, error) {
-	content, info, err := readOwn(path, maxAssertionFile, false)
-	if err != nil {
-		return secret.Text{}, nil, err
-	}
-	s := strings.TrimRight(string(content), "\r\n")
-	if !isJWT(s) {
-		return secret.Text{}, nil, errors.New("it must hold one JWT and nothing else")
-	}
-	return secret.New(s), info, nil
-}
-
-func isJWT(s string) bool {
-	parts := strings.Split(s, ".")
-	if len(parts) != 3 {
-		return false
-	}
-	for _, part := range parts[:2] {
-		var object map[string]json.RawMessage
-		if b, err := base64.RawURLEncoding.DecodeString(part); err != nil || json.Unmarshal(b, &object) != nil {
-			return false
-		}
-	}
-	_, err := base64.RawURLEncoding.DecodeString(parts[2])
-	return err == nil
-}
-
-// readOwn reads a file that nobody but the person and the system can change and, when private, read.
-func readOwn(path string, limit int64, private bool) ([]byte, os.FileInfo, error) {
-	f, err := openOwn(path, private)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	content, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		err = fmt.Errorf("it is longer than %d bytes", limit)
-	}
-	return content, info, err
-}
-
 // Decide answers q from the policy alone, for broker.Config.Policy. decided is false when the policy says nothing about
 // q, and then the person may be asked. rule says in words what decided. A yes is for once: the next request is decided
 // by the policy as it is then.
-func (p *Policy) Decide(q face.Question) (answer face.Answer, rule string, decided bool) {
+func (p *File) Decide(q face.Question) (answer face.Answer, rule string, decided bool) {
 	r, err := p.current()
 	if err != nil {
 		return face.Answer{Answered: true}, err.Error(), true
@@ -296,7 +213,7 @@ func (p *Policy) Decide(q face.Question) (answer face.Answer, rule string, decid
 
 // DecideAlone is Decide where nobody else can be asked: what the policy does not allow is denied, and rule says what is
 // missing from it.
-func (p *Policy) DecideAlone(q face.Question) (answer face.Answer, rule string, decided bool) {
+func (p *File) DecideAlone(q face.Question) (answer face.Answer, rule string, decided bool) {
 	r, err := p.current()
 	if err == nil {
 		answer, err = r.allow(q)
@@ -309,7 +226,7 @@ func (p *Policy) DecideAlone(q face.Question) (answer face.Answer, rule string, 
 
 // Settings are the quirks of the policy by which the person sets something for the server with that resource: a
 // [localapi.Quirk] that is Chosen needs no question.
-func (p *Policy) Settings(resource string) []localapi.Quirk {
+func (p *File) Settings(resource string) []localapi.Quirk {
 	r, err := p.current()
 	if err != nil {
 		return nil // and whoever wants a token is denied, with the reason
@@ -318,14 +235,14 @@ func (p *Policy) Settings(resource string) []localapi.Quirk {
 }
 
 // Client finds the client that the policy names for an issuer, compared byte for byte (RFC 8414 §3.3).
-func (p *Policy) Client(issuer string) (PolicyClient, bool) {
+func (p *File) Client(issuer string) (Client, bool) {
 	r, err := p.current()
 	if err != nil {
-		return PolicyClient{}, false
+		return Client{}, false
 	}
 	i := slices.IndexFunc(r.clients, func(c clientRule) bool { return c.Issuer == issuer })
 	if i < 0 {
-		return PolicyClient{}, false
+		return Client{}, false
 	}
-	return r.clients[i].PolicyClient, true
+	return r.clients[i].Client, true
 }

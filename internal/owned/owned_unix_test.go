@@ -1,6 +1,6 @@
 //go:build unix
 
-package terminal
+package owned
 
 import (
 	"os"
@@ -27,9 +27,9 @@ func TestOwnership(t *testing.T) {
 		{"policy writable by the group", false, func(f files) error { return chmod(f.policy, 0o660) }, "it can be written by others (mode 660)"},
 		{"policy writable by all", false, func(f files) error { return chmod(f.policy, 0o602) }, "it can be written by others (mode 602)"},
 		{"policy of another", true, func(f files) error { return os.Chown(f.policy, somebody, -1) }, "it belongs to another user (4242)"},
-		{"readable secret", false, func(f files) error { return chmod(f.secret, 0o640) }, "secret: it can be read by others (mode 640)"},
-		{"secret readable by all", false, func(f files) error { return chmod(f.secret, 0o604) }, "secret: it can be read by others (mode 604)"},
-		{"secret of another", true, func(f files) error { return os.Chown(f.secret, somebody, -1) }, "secret: it belongs to another user"},
+		{"readable secret", false, func(f files) error { return chmod(f.secret, 0o640) }, "it can be read by others (mode 640)"},
+		{"secret readable by all", false, func(f files) error { return chmod(f.secret, 0o604) }, "it can be read by others (mode 604)"},
+		{"secret of another", true, func(f files) error { return os.Chown(f.secret, somebody, -1) }, "it belongs to another user"},
 		{"directory writable by the group", false, func(f files) error { return chmod(f.sub, 0o770) }, "sub can be written by others (mode 770)"},
 		{"directory above writable by all", false, func(f files) error { return chmod(f.dir, 0o777) }, "can be written by others (mode 777)"},
 		{"directory above sticky", false, func(f files) error { return chmod(f.dir, 0o777|os.ModeSticky) }, ""},
@@ -68,18 +68,30 @@ func TestOwnership(t *testing.T) {
 			if test.root && !root {
 				t.Skip("needs root to give a file away")
 			}
-			dir := policyDir(t)
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			if err == nil {
+				err = os.Chmod(dir, 0o700)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 			sub := filepath.Join(dir, "sub")
 			f := files{dir, sub, filepath.Join(sub, "policy.json"), filepath.Join(sub, "secret")}
 			if err := os.Mkdir(sub, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			write(t, f.secret, "s")
-			write(t, f.policy, `{"clients":[{"issuer":"https://a","client_id":"b","client_secret_file":"`+f.secret+`"}]}`)
+			for _, path := range []string{f.policy, f.secret} {
+				if err := os.WriteFile(path, []byte(path), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := test.change(f); err != nil {
 				t.Fatal(err)
 			}
-			_, err := LoadPolicy(f.policy)
+			_, _, err = Read(f.policy, 100)
+			if err == nil {
+				_, _, err = ReadPrivate(f.secret, 100)
+			}
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("%v, want %q", err, test.want)
 			}

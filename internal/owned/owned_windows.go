@@ -1,4 +1,4 @@
-package terminal
+package owned
 
 import (
 	"errors"
@@ -20,9 +20,9 @@ const (
 	fileDeleteChild = 0x40 // FILE_DELETE_CHILD, winnt.h
 )
 
-// openOwn opens a regular file that only the person and the system can change, below directories of which the same is
+// open opens a regular file that only the person and the system can change, below directories of which the same is
 // true. private: nor readable by others.
-func openOwn(path string, private bool) (*os.File, error) {
+func open(path string, private bool) (*os.File, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
@@ -31,14 +31,14 @@ func openOwn(path string, private bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkOwn(f, path, private); err != nil {
+	if err := check(f, path, private); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-func checkOwn(f *os.File, path string, private bool) error {
+func check(f *os.File, path string, private bool) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
