@@ -1,10 +1,8 @@
 package app
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +10,7 @@ import (
 
 	"fyne.io/fyne/v2"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
@@ -91,7 +90,7 @@ func (f *clientForm) request() (*localapi.RegistrationRequest, *localapi.Error) 
 			return missing("A client has a secret or a key, not both.")
 		case file != "":
 			var err error
-			if r.PrivateKey, err = readKeyFile(file); err != nil {
+			if r.PrivateKey, err = readKey(file); err != nil {
 				return missing("The private key cannot be read: " + err.Error() + ".")
 			}
 		case r.ClientSecret.Empty():
@@ -111,29 +110,16 @@ func (f *clientForm) request() (*localapi.RegistrationRequest, *localapi.Error) 
 	return r, nil
 }
 
-// maxKeyFile bounds a private key in PEM, in bytes: twice a large one.
-const maxKeyFile = 16 << 10
-
-// readKeyFile reads what must be a private key in PEM. No error quotes any of it.
-func readKeyFile(path string) (secret.Text, error) {
+// readKey reads the private key in the file at path. No error quotes any of it, or names the path that was typed.
+func readKey(path string) (secret.Text, error) {
 	if path = atHome(path); !filepath.IsAbs(path) {
 		return secret.Text{}, errors.New("name it by its whole path")
 	}
-	f, err := os.Open(path)
+	key, _, err := client.ReadKey(path)
 	if wrong := (*fs.PathError)(nil); errors.As(err, &wrong) {
-		return secret.Text{}, wrong.Err
-	} else if err != nil {
-		return secret.Text{}, err
+		err = wrong.Err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	switch {
-	case err != nil:
-		return secret.Text{}, errors.New("it is no file of text")
-	case len(b) > maxKeyFile || !bytes.Contains(b, []byte("-----BEGIN ")):
-		return secret.Text{}, errors.New("it holds no private key in PEM (-----BEGIN PRIVATE KEY-----)")
-	}
-	return secret.New(string(b)), nil
+	return key, err
 }
 
 // atHome is path with the person's home for a leading ~.

@@ -350,11 +350,17 @@ func typing(t *testing.T) (b *bench, key string, press func(id string), sent fun
 func TestAClientIsTyped(t *testing.T) {
 	const pem = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
 	dir := t.TempDir()
-	keyFile, noKey := filepath.Join(dir, "key.pem"), filepath.Join(dir, "words.txt")
-	for file, content := range map[string]string{keyFile: pem, noKey: "canary"} {
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	keyFile, openKey, noKey := filepath.Join(dir, "key.pem"), filepath.Join(dir, "open.pem"), filepath.Join(dir, "words.txt")
+	for file, content := range map[string]string{keyFile: pem, openKey: pem, noKey: "canary"} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Chmod(openKey, 0o640); err != nil {
+		t.Fatal(err)
 	}
 	issuer := busyState().Grants[0].Issuer
 	for name, test := range map[string]struct {
@@ -371,9 +377,10 @@ func TestAClientIsTyped(t *testing.T) {
 		"with nothing":      {byItself, map[string]string{"id": "mine"}, "secret", localapi.RegistrationRequest{}},
 		"with both":         {byItself, map[string]string{"id": "mine", "secret": "canary", "key-file": keyFile}, "not both", localapi.RegistrationRequest{}},
 		"no key there":      {byItself, map[string]string{"id": "mine", "key-file": keyFile + "x"}, "no such file", localapi.RegistrationRequest{}},
-		"no key in it":      {byItself, map[string]string{"id": "mine", "key-file": noKey}, "no private key in PEM", localapi.RegistrationRequest{}},
+		"no key in it":      {byItself, map[string]string{"id": "mine", "key-file": noKey}, "a private key in PEM", localapi.RegistrationRequest{}},
 		"a short path":      {byItself, map[string]string{"id": "mine", "key-file": "key.pem"}, "whole path", localapi.RegistrationRequest{}},
-		"a directory":       {byItself, map[string]string{"id": "mine", "key-file": dir}, "no file of text", localapi.RegistrationRequest{}},
+		"a directory":       {byItself, map[string]string{"id": "mine", "key-file": dir}, "not a regular file", localapi.RegistrationRequest{}},
+		"others read it":    {byItself, map[string]string{"id": "mine", "key-file": openKey}, "it can be read by others (mode 640)", localapi.RegistrationRequest{}},
 		"identity file":     {byIdentityFile, map[string]string{"id": "mine", "assertion-file": "/run/token"}, "", localapi.RegistrationRequest{ClientID: "mine", AssertionFile: "/run/token", Issuer: issuer}},
 		"no identity file":  {byIdentityFile, map[string]string{"id": "mine"}, "whole path", localapi.RegistrationRequest{}},
 		"enterprise":        {byEnterprise, map[string]string{"id": "mine", "secret": "s", "enterprise": "https://idp.example", "enterprise-id": "there", "enterprise-secret": "z"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), Issuer: issuer, Enterprise: &localapi.EnterpriseClient{Issuer: "https://idp.example", ClientID: "there", ClientSecret: secret.New("z")}}},
