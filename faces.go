@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/valetkey/valetkey/broker"
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
@@ -26,7 +27,7 @@ type faces struct {
 	kind     string // for status: "window", "terminal", "policy", "nobody"
 	ask      func(context.Context, face.Question) (face.Answer, error)
 	policy   func(face.Question) (face.Answer, string, bool)
-	clients  func(issuer string) (oauthflow.Registration, bool)
+	clients  func(issuer string) (client.Client, bool)
 	settings func(resource string) []localapi.Quirk
 	showPage func(server string, page oauthflow.Page) // tells the person which page to open
 	// paste has the person paste the address that a browser on another computer ended on; nil: there is no place for that.
@@ -90,18 +91,18 @@ func (f *faces) usePolicy(path string) error {
 		f.policy = p.Decide
 	}
 	f.settings = p.Settings
-	f.clients = func(issuer string) (oauthflow.Registration, bool) {
+	f.clients = func(issuer string) (client.Client, bool) {
 		c, ok := p.Client(issuer)
 		return preRegistered(c), ok
 	}
 	return nil
 }
 
-func preRegistered(c policy.Client) oauthflow.Registration {
-	r := oauthflow.Registration{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: oauthflow.SourcePreRegistered,
+func preRegistered(c policy.Client) client.Client {
+	r := client.Client{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: client.SourcePreRegistered,
 		GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion, AssertionFile: c.AssertionFile}
 	if e := c.Enterprise; e != nil {
-		r.Enterprise = &oauthflow.Enterprise{Registration: preRegistered(*e), TokenEndpoint: e.TokenEndpoint, IDToken: e.IDToken}
+		r.Enterprise = &client.Enterprise{Client: preRegistered(*e), TokenEndpoint: e.TokenEndpoint, IDToken: e.IDToken}
 	}
 	return r
 }

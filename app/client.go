@@ -162,7 +162,7 @@ func (v *mainDrawing) client(g localapi.Grant) fyne.CanvasObject {
 		buttons := hbox(0, -1)
 		if r := g.Registration; r != nil {
 			id, words = text(mono(r.ClientID)), r.Meaning()
-			if r.Source == localapi.SourcePreRegistered {
+			if r.Source == client.SourcePreRegistered {
 				buttons.Add(v.act("remove-"+key, "Remove", "Removing…", quiet, face.Wish{Kind: face.WishClient, Server: g.Server, Account: g.Account,
 					Registration: &localapi.RegistrationRequest{Issuer: g.Issuer, Remove: true}}))
 			}

@@ -14,6 +14,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/theme"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
@@ -321,7 +322,7 @@ func TestParametersAreTyped(t *testing.T) {
 func typing(t *testing.T) (b *bench, key string, press func(id string), sent func() *face.Wanted) {
 	b = newBench(t)
 	s := busyState()
-	s.Grants[0].Registration = &localapi.Registration{ClientID: "old", Source: localapi.SourcePreRegistered}
+	s.Grants[0].Registration = &client.Public{ClientID: "old", Source: client.SourcePreRegistered}
 	b.take(face.Message{State: &s})
 	b.take(face.Message{Page: face.PageServers})
 	key = grantKey(s.Grants[0])

@@ -14,6 +14,7 @@ import (
 	"fyne.io/fyne/v2/test"
 	"fyne.io/fyne/v2/theme"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -216,7 +217,7 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 		form.kind, form.id.Text = kind, "8f1c0a6e-valetkey"
 		s := busyState()
 		s.Grants = s.Grants[:1]
-		s.Grants[0].Registration = &localapi.Registration{ClientID: "dyn-1", Source: localapi.SourceDynamic}
+		s.Grants[0].Registration = &client.Public{ClientID: "dyn-1", Source: client.SourceDynamic}
 		pages["client-"+name] = page{s, memory{page: face.PageServers, open: first, forms: map[string]*clientForm{key: form}}, 860}
 	}
 	adding := newClientForm(keyAdd)
@@ -226,7 +227,7 @@ func TestPicturesOfTheMainWindow(t *testing.T) {
 			keyAdd: localapi.Errorf(localapi.ErrBadRequest, "Name your enterprise's issuer, and the client ID that Valet Key has there.")}}, 860}
 	set := busyState()
 	set.Grants = set.Grants[:1]
-	set.Grants[0].Registration = &localapi.Registration{ClientID: "8f1c0a6e-valetkey", Source: localapi.SourcePreRegistered, GrantType: "x", Enterprise: "https://login.example.org"}
+	set.Grants[0].Registration = &client.Public{ClientID: "8f1c0a6e-valetkey", Source: client.SourcePreRegistered, GrantType: "x", Enterprise: "https://login.example.org"}
 	pages["client-set"] = page{set, memory{page: face.PageServers, open: first}, 680}
 	off := pages["check-wrong"]
 	off.confirm = "unchecked\n" + grantKey(off.state.Grants[0])

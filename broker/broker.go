@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/face"
@@ -40,7 +41,7 @@ type Config struct {
 	Policy func(q face.Question) (answer face.Answer, rule string, decided bool)
 
 	// Clients finds a client that the person registered with an issuer beforehand. nil: none.
-	Clients func(issuer string) (oauthflow.Registration, bool)
+	Clients func(issuer string) (client.Client, bool)
 
 	// ReadAssertion reads a file that says who this computer or workload is, a JWT that only the person and the system can
 	// change. nil: there are none.
@@ -88,12 +89,12 @@ type Broker struct {
 	problems  []string // of records that could not be read
 	keychain  string   // "ok", or the last failure as a sentence
 	grants    []*grant
-	clients   []client
+	clients   []entered
 	signIns   map[signInKey]*signIn
-	made      map[string]oauthflow.Registration // by issuer: made in this run, of a sign-in that may have failed since
-	doubtful  map[string]bool                   // by issuer: a sign-in with a registration used before was not finished
-	forwarded map[string]string                 // by use: the token forwarded last, by SHA-256
-	handed    map[string]handed                 // by use: what a header helper was given last
+	made      map[string]client.Client // by issuer: made in this run, of a sign-in that may have failed since
+	doubtful  map[string]bool          // by issuer: a sign-in with a registration used before was not finished
+	forwarded map[string]string        // by use: the token forwarded last, by SHA-256
+	handed    map[string]handed        // by use: what a header helper was given last
 	underWay  map[*underWay]struct{}
 	asking    asking
 	lastID    int
@@ -162,7 +163,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, records: records{store: cfg.Store}, activity: log, log: cfg.Log,
 		loading: make(chan struct{}, 1), keychain: keychainOK, signIns: map[signInKey]*signIn{},
-		made: map[string]oauthflow.Registration{}, doubtful: map[string]bool{},
+		made: map[string]client.Client{}, doubtful: map[string]bool{},
 		forwarded: map[string]string{}, handed: map[string]handed{}, underWay: map[*underWay]struct{}{},
 		identities: map[string]chan struct{}{}, unsaved: map[string]identity{}, manners: map[string]manner{},
 	}

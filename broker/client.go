@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
@@ -48,8 +49,8 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 
 // registering finds out what req is about: where its client belongs, and the client. The zero Registration is one to be
 // removed. No file that req names is read and no enterprise asked, because the person has not agreed yet.
-func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*target, oauthflow.Registration, error) {
-	var r oauthflow.Registration
+func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*target, client.Client, error) {
+	var r client.Client
 	if err := b.load(ctx); err != nil {
 		return nil, r, err
 	}
@@ -80,7 +81,7 @@ func (b *Broker) registering(ctx context.Context, server string, req localapi.Re
 }
 
 // setClient keeps what registering returned, or removes what was kept.
-func (b *Broker) setClient(ctx context.Context, w *want, t *target, r oauthflow.Registration) (*localapi.Registered, error) {
+func (b *Broker) setClient(ctx context.Context, w *want, t *target, r client.Client) (*localapi.Registered, error) {
 	rule := "client ID set for "
 	if r.ClientID == "" {
 		rule = "client ID removed for "
@@ -101,7 +102,7 @@ func (b *Broker) setClient(ctx context.Context, w *want, t *target, r oauthflow.
 }
 
 // findNamed looks whether the file or the enterprise that r names is there: a mistake shows now, and not when a host waits.
-func (b *Broker) findNamed(ctx context.Context, r oauthflow.Registration) error {
+func (b *Broker) findNamed(ctx context.Context, r client.Client) error {
 	if r.AssertionFile != "" {
 		_, err := b.assertion(r, localapi.ErrBadRequest)
 		return err
@@ -126,48 +127,48 @@ func (b *Broker) discoverFor(ctx context.Context, server, issuer string) (*targe
 }
 
 // askClient asks the person for a client ID at an issuer that registers nobody, and keeps it.
-func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (oauthflow.Registration, error) {
+func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (client.Client, error) {
 	answer, _, err := b.ask(ctx, face.Question{
 		Kind: face.KindClientID, Host: peer.Host{Name: "Valet Key"}, Server: t.server, ServerName: t.resource.Name, Issuer: issuer,
 		Why:   words.Sentence(words.Host(issuer) + " does not let programs register themselves, so it needs a client ID that you or your administrator created there"),
 		Notes: []string{"Register a native (desktop) application there with the redirect URIs " + strings.Join(oauthflow.RedirectURIs(), ", ") + "."},
 	})
 	if err != nil {
-		return oauthflow.Registration{}, err
+		return client.Client{}, err
 	}
 	r, err := preRegistration(issuer, localapi.RegistrationRequest{ClientID: answer.ClientID, ClientSecret: answer.ClientSecret})
 	if err != nil {
-		return oauthflow.Registration{}, err
+		return client.Client{}, err
 	}
 	return r, b.saveClient(ctx, keepClient(r, t.server))
 }
 
 // preRegistration checks a client that the person entered, as far as it can be seen.
-func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow.Registration, error) {
-	r, err := entered(issuer, req.ClientID, req.ClientSecret, req.PrivateKey, req.KeyID)
+func preRegistration(issuer string, req localapi.RegistrationRequest) (client.Client, error) {
+	r, err := enteredAt(issuer, req.ClientID, req.ClientSecret, req.PrivateKey, req.KeyID)
 	if err != nil {
 		return r, err
 	}
 	r.GrantType, r.AssertionFile = req.GrantType, req.AssertionFile
 	if r.GrantType == "" && (req.AssertionFile != "" || req.Enterprise != nil) {
-		r.GrantType = oauthflow.GrantJWTBearer
+		r.GrantType = client.GrantJWTBearer
 	}
 	switch {
 	case req.Enterprise != nil:
 		e := req.Enterprise
-		there, err := entered(e.Issuer, e.ClientID, e.ClientSecret, e.PrivateKey, e.KeyID)
-		r.Enterprise = &oauthflow.Enterprise{Registration: there}
+		there, err := enteredAt(e.Issuer, e.ClientID, e.ClientSecret, e.PrivateKey, e.KeyID)
+		r.Enterprise = &client.Enterprise{Client: there}
 		return r, err
-	case r.GrantType == oauthflow.GrantJWTBearer && r.AssertionFile == "":
+	case r.GrantType == client.GrantJWTBearer && r.AssertionFile == "":
 		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs who this is", r.GrantType).
 			WithHint("name the file that your platform keeps fresh: vk client with --assertion-file")
-	case r.GrantType == oauthflow.GrantJWTBearer:
+	case r.GrantType == client.GrantJWTBearer:
 	case r.AssertionFile != "":
-		return r, localapi.Errorf(localapi.ErrBadRequest, "assertion_file goes with the grant type %s only", oauthflow.GrantJWTBearer)
+		return r, localapi.Errorf(localapi.ErrBadRequest, "assertion_file goes with the grant type %s only", client.GrantJWTBearer)
 	case r.GrantType == "":
-	case r.GrantType != oauthflow.GrantClientCredentials:
+	case r.GrantType != client.GrantClientCredentials:
 		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %q is not known", untrusted.Text(r.GrantType, 100)).
-			WithHint("use %s, or leave it out", oauthflow.GrantClientCredentials)
+			WithHint("use %s, or leave it out", client.GrantClientCredentials)
 	case r.Secret.Empty() && r.Key.Empty():
 		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType).
 			WithHint("give it one on standard input: vk client with --secret-stdin or --key-stdin")
@@ -175,10 +176,10 @@ func preRegistration(issuer string, req localapi.RegistrationRequest) (oauthflow
 	return r, nil
 }
 
-// entered checks what the person entered of a client at one issuer. The way it authenticates follows from the issuer's
+// enteredAt checks what the person entered of a client at one issuer. The way it authenticates follows from the issuer's
 // metadata when it is used (oauthflow).
-func entered(issuer, id string, words, key secret.Text, keyID string) (oauthflow.Registration, error) {
-	r := oauthflow.Registration{Issuer: issuer, ClientID: strings.TrimSpace(id), Secret: words, Key: key, KeyID: keyID, Source: oauthflow.SourcePreRegistered}
+func enteredAt(issuer, id string, words, key secret.Text, keyID string) (client.Client, error) {
+	r := client.Client{Issuer: issuer, ClientID: strings.TrimSpace(id), Secret: words, Key: key, KeyID: keyID, Source: client.SourcePreRegistered}
 	switch {
 	case r.ClientID == "" || len(r.ClientID) > 1024 || untrusted.Text(r.ClientID, 1024) != r.ClientID:
 		return r, localapi.Errorf(localapi.ErrBadRequest, "the client ID is empty or not printable").WithHint("copy it from the issuer's own page")
@@ -197,7 +198,7 @@ func entered(issuer, id string, words, key secret.Text, keyID string) (oauthflow
 
 // assertion reads what r's file says of who this is. A file that cannot be used is named in an error of that kind, never
 // quoted.
-func (b *Broker) assertion(r oauthflow.Registration, kind error) (secret.Text, error) {
+func (b *Broker) assertion(r client.Client, kind error) (secret.Text, error) {
 	if b.cfg.ReadAssertion == nil {
 		return secret.Text{}, localapi.Errorf(localapi.ErrUnavailable, "this Valet Key reads no files that say who it is")
 	}
@@ -210,7 +211,7 @@ func (b *Broker) assertion(r oauthflow.Registration, kind error) (secret.Text, e
 }
 
 // saveClient writes c, in place of what was there for its issuer.
-func (b *Broker) saveClient(ctx context.Context, c client) error {
+func (b *Broker) saveClient(ctx context.Context, c entered) error {
 	return b.changeClient(ctx, c.Issuer, func(ctx context.Context) error { return b.records.saveClient(ctx, c) }, c)
 }
 
@@ -219,7 +220,7 @@ func (b *Broker) dropClient(ctx context.Context, issuer string) error {
 }
 
 // changeClient has the keychain changed by write, and only then memory, where now is what there is for issuer.
-func (b *Broker) changeClient(ctx context.Context, issuer string, write func(context.Context) error, now ...client) error {
+func (b *Broker) changeClient(ctx context.Context, issuer string, write func(context.Context) error, now ...entered) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	err := write(ctx)
@@ -229,6 +230,6 @@ func (b *Broker) changeClient(ctx context.Context, issuer string, write func(con
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.clients = append(slices.DeleteFunc(b.clients, func(c client) bool { return c.Issuer == issuer }), now...)
+	b.clients = append(slices.DeleteFunc(b.clients, func(c entered) bool { return c.Issuer == issuer }), now...)
 	return nil
 }

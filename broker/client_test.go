@@ -8,13 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
-	"github.com/valetkey/valetkey/oauthflow"
 )
 
 func (h *house) register(req localapi.RegistrationRequest) error {
@@ -40,7 +40,7 @@ func TestAnIdentityFileIsSet(t *testing.T) {
 		}
 		h.open()
 		h.issuer.Fault(demo.TokenPath, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			if r.PostFormValue("grant_type") != oauthflow.GrantJWTBearer || r.PostFormValue("client_id") != "workload" {
+			if r.PostFormValue("grant_type") != client.GrantJWTBearer || r.PostFormValue("client_id") != "workload" {
 				oauthtest.OAuthError(400, "invalid_grant", "x")(w, r, nil)
 				return
 			}
@@ -72,7 +72,7 @@ func TestAnIdentityFileIsSet(t *testing.T) {
 		if first := h.mustToken(host("claude"), "files:read"); first.AccessToken.Reveal() != "token-for-a.b.1" || h.browsers != 0 {
 			t.Errorf("%q after %d pages", first.AccessToken.Reveal(), h.browsers)
 		}
-		if r := h.broker.shownGrants()[0].Registration; r == nil || *r != (localapi.Registration{ClientID: "workload", Source: "pre-registered", GrantType: oauthflow.GrantJWTBearer, AssertionFile: identityFile}) {
+		if r := h.broker.shownGrants()[0].Registration; r == nil || *r != (client.Public{ClientID: "workload", Source: "pre-registered", GrantType: client.GrantJWTBearer, AssertionFile: identityFile}) {
 			t.Errorf("shown %+v", r)
 		}
 		h.restart()
@@ -172,7 +172,7 @@ func TestAClientIDIsRemoved(t *testing.T) {
 			t.Errorf("left in the keychain: %s, %v", b, err)
 		}
 		h.mustToken(host("claude"))
-		if r := h.broker.shownGrants()[0].Registration; r.Source != localapi.SourceDynamic {
+		if r := h.broker.shownGrants()[0].Registration; r.Source != client.SourceDynamic {
 			t.Errorf("signed in as %+v", r)
 		}
 	})

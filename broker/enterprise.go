@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/oauthflow"
 )
@@ -15,11 +16,11 @@ type enterpriseKey struct {
 }
 
 // enterpriseOf is the enterprise that speaks for the person to r's issuer; zero for none.
-func enterpriseOf(r oauthflow.Registration) enterpriseKey {
+func enterpriseOf(r client.Client) enterpriseKey {
 	if r.Enterprise == nil {
 		return enterpriseKey{}
 	}
-	return enterpriseKey{r.Enterprise.Registration.Issuer, r.Enterprise.Registration.ClientID}
+	return enterpriseKey{r.Enterprise.Issuer, r.Enterprise.ClientID}
 }
 
 // findEnterprise finds out where the enterprise of request's registration is asked, if it has one. The person named it,
@@ -42,11 +43,11 @@ func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request)
 
 // unattendedNotes are what the person is told before r gets tokens from issuer with nobody at a browser: one note at least,
 // none of a client that they sign in with.
-func unattendedNotes(r oauthflow.Registration, issuer *discovery.Issuer) []string {
+func unattendedNotes(r client.Client, issuer *discovery.Issuer) []string {
 	if !r.Unattended() {
 		return nil
 	}
-	if r.GrantType == oauthflow.GrantClientCredentials {
+	if r.GrantType == client.GrantClientCredentials {
 		return []string{"This client gets tokens by itself (" + r.GrantType + "): nobody signs in, and what it may do was decided at the issuer."}
 	}
 	notes := []string{"This client gets tokens by itself: for each one, Valet Key sends " + issuer.ID + " what the file " + r.AssertionFile + " says of who this computer or workload is."}
@@ -54,7 +55,7 @@ func unattendedNotes(r oauthflow.Registration, issuer *discovery.Issuer) []strin
 		notes[0] = "Your enterprise at " + enterprise + " speaks for you, and decides what you may do here."
 	}
 	if !issuer.TakesAssertions() {
-		notes = append(notes, "This issuer does not say that it gives tokens for that ("+oauthflow.GrantJWTBearer+"). It is tried, because you set it so.")
+		notes = append(notes, "This issuer does not say that it gives tokens for that ("+client.GrantJWTBearer+"). It is tried, because you set it so.")
 	}
 	return notes
 }

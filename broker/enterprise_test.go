@@ -11,12 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
-	"github.com/valetkey/valetkey/oauthflow"
 )
 
 const enterpriseID = "https://idp.example.org"
@@ -26,7 +26,7 @@ const enterpriseID = "https://idp.example.org"
 type company struct {
 	*house
 	idp    *oauthtest.Issuer
-	client oauthflow.Registration
+	client client.Client
 
 	answer sync.Mutex // guards the rest while both issuers answer
 	good   string
@@ -37,12 +37,12 @@ type company struct {
 func newCompany(t *testing.T, idp ...oauthtest.IssuerOption) *company {
 	c := &company{house: newHouse(t), good: "canary-id-1", used: map[string]bool{}}
 	c.idp = c.world.AddIssuer(enterpriseID, idp...)
-	c.client = oauthflow.Registration{
-		Issuer: issuerID, ClientID: "here", Secret: secret.New("hidden-words"), GrantType: oauthflow.GrantJWTBearer, Source: oauthflow.SourcePreRegistered,
-		Enterprise: &oauthflow.Enterprise{Registration: oauthflow.Registration{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}, IDToken: secret.New(c.good)},
+	c.client = client.Client{
+		Issuer: issuerID, ClientID: "here", Secret: secret.New("hidden-words"), GrantType: client.GrantJWTBearer, Source: client.SourcePreRegistered,
+		Enterprise: &client.Enterprise{Client: client.Client{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}, IDToken: secret.New(c.good)},
 	}
 	c.config = func(cfg *Config) {
-		cfg.Clients = func(issuer string) (oauthflow.Registration, bool) { return c.client, issuer == issuerID }
+		cfg.Clients = func(issuer string) (client.Client, bool) { return c.client, issuer == issuerID }
 	}
 	c.idp.Fault(demo.TokenPath, c.vouch)
 	c.issuer.Fault(demo.TokenPath, c.grant)
@@ -73,7 +73,7 @@ func (c *company) grant(w http.ResponseWriter, r *http.Request, _ http.Handler) 
 	defer c.answer.Unlock()
 	id, _, _ := r.BasicAuth()
 	assertion := r.PostFormValue("assertion")
-	if id != "here" || r.PostFormValue("grant_type") != oauthflow.GrantJWTBearer || !strings.HasPrefix(assertion, "canary-jag-") || c.used[assertion] {
+	if id != "here" || r.PostFormValue("grant_type") != client.GrantJWTBearer || !strings.HasPrefix(assertion, "canary-jag-") || c.used[assertion] {
 		oauthtest.OAuthError(400, "invalid_grant", "x")(w, r, nil)
 		return
 	}
@@ -210,9 +210,9 @@ func TestAnIssuersNoToAnAssertionIsFinal(t *testing.T) {
 
 // A person who names another enterprise, or none, speaks of another identity: the grant that was is not carried on.
 func TestAnEnterpriseTakenAway(t *testing.T) {
-	for name, change := range map[string]func(*oauthflow.Registration){
-		"none":    func(r *oauthflow.Registration) { r.Enterprise, r.Assertion = nil, secret.New("x") },
-		"another": func(r *oauthflow.Registration) { r.Enterprise.Registration.Issuer = "https://other.example.org" },
+	for name, change := range map[string]func(*client.Client){
+		"none":    func(r *client.Client) { r.Enterprise, r.Assertion = nil, secret.New("x") },
+		"another": func(r *client.Client) { r.Enterprise.Issuer = "https://other.example.org" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inCompany(t, func(t *testing.T, c *company) {

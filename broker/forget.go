@@ -170,7 +170,7 @@ func (b *Broker) revoke(ctx context.Context, rec record, access []secret.Text) e
 		return errors.New("it has no revocation endpoint")
 	}
 	return b.flow.Revoke(ctx, oauthflow.Request{
-		Server: rec.Server, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
+		Server: rec.Server, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.At(rec.Issuer),
 	}, refresh, access)
 }
 

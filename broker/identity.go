@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
@@ -68,7 +69,7 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 	if unsaved {
 		b.saveIdentity(ctx, id) // the keychain may be back
 	}
-	there := oauthflow.Request{Issuer: request.Enterprise, Registration: e.Registration, SelectAccount: request.SelectAccount}
+	there := oauthflow.Request{Issuer: request.Enterprise, Registration: e.Client, SelectAccount: request.SelectAccount}
 	if err == nil && !id.lives() {
 		id, err = b.reidentify(ctx, there, id)
 	}
@@ -223,7 +224,7 @@ func (b *Broker) opensPage(t *target) bool {
 
 // noteDisowned takes in that an enterprise turned down, with err, the ID token that r held, where that is the one we keep
 // for it: only a new sign-in there helps.
-func (b *Broker) noteDisowned(ctx context.Context, r oauthflow.Registration, account string, err error) (disowned bool) {
+func (b *Broker) noteDisowned(ctx context.Context, r client.Client, account string, err error) (disowned bool) {
 	var refused *oauthflow.Error
 	if r.Enterprise == nil || errors.Is(err, oauthflow.ErrUnavailable) || !errors.As(err, &refused) || refused.Step != oauthflow.StepEnterprise ||
 		!slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
@@ -245,10 +246,10 @@ func (b *Broker) noteDisowned(ctx context.Context, r oauthflow.Registration, acc
 // forgetIdentity deletes who the person is at rec's enterprise, and ends it there, when rec was the last grant for which
 // it spoke.
 func (b *Broker) forgetIdentity(ctx context.Context, rec record) error {
-	at := rec.Registration.Enterprise
+	at := enterpriseOf(rec.Registration.Client)
 	b.mu.Lock()
 	needed := slices.ContainsFunc(b.grants, func(g *grant) bool {
-		return !g.gone && g.record.Registration.Enterprise == at && g.record.Account == rec.Account
+		return !g.gone && enterpriseOf(g.record.Registration.Client) == at && g.record.Account == rec.Account
 	})
 	b.mu.Unlock()
 	if at == (enterpriseKey{}) || needed {
@@ -279,5 +280,5 @@ func (b *Broker) forgetIdentity(ctx context.Context, rec record) error {
 	if err != nil {
 		return err
 	}
-	return b.flow.Revoke(ctx, oauthflow.Request{Server: at.Issuer, Issuer: issuer, Registration: r.Enterprise.Registration}, []secret.Text{id.Refresh.Text}, nil)
+	return b.flow.Revoke(ctx, oauthflow.Request{Server: at.Issuer, Issuer: issuer, Registration: r.Enterprise.Client}, []secret.Text{id.Refresh.Text}, nil)
 }

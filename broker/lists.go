@@ -42,8 +42,8 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: g.check,
 		Bound: !r.Key.Empty(), Bindable: r.Bindable,
 	}
-	if c := r.Registration; !r.open() {
-		out.Registration = &localapi.Registration{ClientID: c.ClientID, Source: c.Source, GrantType: c.GrantType, AssertionFile: c.AssertionFile, Enterprise: c.Enterprise.Issuer}
+	if ours := r.Registration.Public(); !r.open() {
+		out.Registration = &ours
 	}
 	if out.Scopes == nil {
 		out.Scopes = []string{}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
@@ -79,7 +80,7 @@ func (b *Broker) settings(resource string, quirks []localapi.Quirk) []localapi.Q
 // browse runs the flow of request at t and returns the quirks that the person accepted on the way. Where the issuer refuses to
 // hear of a resource (RFC 8707 §2, RES-7), the person is told what that means, and the flow runs once more without one if
 // they accept it. request is left as it was sent last.
-func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Request) (oauthflow.Registration, *oauthflow.Tokens, []localapi.Quirk, error) {
+func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Request) (client.Client, *oauthflow.Tokens, []localapi.Quirk, error) {
 	quirks, accepted := b.settled(t), []localapi.Quirk(nil)
 	for _, d := range b.demands(t, *request) {
 		if _, ok := localapi.FindQuirk(quirks, d.quirk.Name); ok {
@@ -90,9 +91,9 @@ func (b *Broker) browse(ctx context.Context, t *target, request *oauthflow.Reque
 		case yes:
 			quirks, accepted = append(quirks, quirk), append(accepted, quirk)
 		case ctx.Err() != nil:
-			return oauthflow.Registration{}, nil, nil, ctx.Err()
+			return client.Client{}, nil, nil, ctx.Err()
 		default:
-			return oauthflow.Registration{}, nil, nil, d.refusal
+			return client.Client{}, nil, nil, d.refusal
 		}
 	}
 	apply(quirks, request)

@@ -13,10 +13,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
-	"github.com/valetkey/valetkey/oauthflow"
 )
 
 // recordVersion is the newest format this program writes. A newer one in the keychain is left alone (threat T14).
@@ -37,7 +37,7 @@ type record struct {
 	Name         string             `json:"name,omitempty"`
 	Issuer       string             `json:"issuer"` // "" for a server that asks for no sign-in
 	Account      string             `json:"account"`
-	Registration registration       `json:"registration"`
+	Registration client.Sealed      `json:"registration"`
 	Refresh      kept               `json:"refresh_token,omitzero"`
 	Replaced     []kept             `json:"replaced_refresh_tokens,omitempty"` // by a later sign-in: to be revoked with the grant
 	Requested    []string           `json:"requested"`
@@ -73,31 +73,13 @@ const maxReplaced = 8
 
 // signedIn takes in the outcome of a sign-in. A refresh token that it replaces may live on at the issuer, and is not
 // revoked now: many issuers would end the new one with it.
-func (r *record) signedIn(registration registration, refresh kept) {
+func (r *record) signedIn(registration client.Client, refresh kept) {
 	if registration.ClientID != r.Registration.ClientID {
 		r.Replaced = nil // only the client that got a token can revoke it (RFC 7009 §2.1)
 	} else if !r.Refresh.Empty() && !r.Refresh.Equal(refresh.Text) {
 		r.Replaced = append([]kept{r.Refresh}, r.Replaced[:min(len(r.Replaced), maxReplaced-1)]...)
 	}
-	r.Registration, r.Refresh = registration, refresh
-}
-
-// registration is oauthflow.Registration as a record keeps it.
-type registration struct {
-	ClientID        string    `json:"client_id"`
-	Secret          kept      `json:"client_secret,omitzero"`
-	AuthMethod      string    `json:"auth_method"`
-	RedirectURIs    []string  `json:"redirect_uris,omitempty"`
-	SecretExpiry    time.Time `json:"secret_expiry,omitzero"`
-	Source          string    `json:"source"`
-	GrantType       string    `json:"grant_type,omitempty"`
-	Key             kept      `json:"key,omitzero"`
-	KeyID           string    `json:"key_id,omitempty"`
-	AssertionFile   string    `json:"assertion_file,omitempty"`
-	ManagementURI   string    `json:"management_uri,omitempty"`
-	ManagementToken kept      `json:"management_token,omitzero"`
-
-	Enterprise enterpriseKey `json:"enterprise,omitzero"` // that speaks for the person here
+	r.Registration, r.Refresh = client.Seal(registration), refresh
 }
 
 // renewable reports whether a new token is to be had without the person.
@@ -114,47 +96,28 @@ func (k kept) MarshalJSON() ([]byte, error) { return json.Marshal(k.Reveal()) }
 // IsZero makes omitzero leave an empty secret out.
 func (k kept) IsZero() bool { return k.Empty() }
 
-func keepRegistration(r oauthflow.Registration) registration {
-	return registration{
-		Enterprise: enterpriseOf(r),
-		ClientID:   r.ClientID, Secret: kept{r.Secret}, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
-		SecretExpiry: r.SecretExpiry, Source: r.Source,
-		GrantType: r.GrantType, Key: kept{r.Key}, KeyID: r.KeyID, AssertionFile: r.AssertionFile,
-		ManagementURI: r.ManagementURI, ManagementToken: kept{r.ManagementToken},
-	}
+// entered is a client that the person entered, as the keychain keeps it.
+type entered struct {
+	Version      int           `json:"v"`
+	Issuer       string        `json:"issuer"`
+	Server       string        `json:"server,omitempty"` // the server it was entered for
+	Registration client.Sealed `json:"registration"`
+	Enterprise   client.Sealed `json:"enterprise,omitzero"` // at the issuer that Registration.Enterprise names
 }
 
-func (r registration) at(issuer string) oauthflow.Registration {
-	return oauthflow.Registration{
-		Issuer: issuer, ClientID: r.ClientID, Secret: r.Secret.Text, AuthMethod: r.AuthMethod,
-		RedirectURIs: r.RedirectURIs, SecretExpiry: r.SecretExpiry, Source: r.Source,
-		GrantType: r.GrantType, Key: r.Key.Text, KeyID: r.KeyID, AssertionFile: r.AssertionFile,
-		ManagementURI: r.ManagementURI, ManagementToken: r.ManagementToken.Text,
-	}
-}
-
-// client is a registration that the person entered, as the keychain keeps it.
-type client struct {
-	Version      int          `json:"v"`
-	Issuer       string       `json:"issuer"`
-	Server       string       `json:"server,omitempty"` // the server it was entered for
-	Registration registration `json:"registration"`
-	Enterprise   registration `json:"enterprise,omitzero"` // at the issuer that Registration.Enterprise names
-}
-
-func keepClient(r oauthflow.Registration, server string) client {
-	c := client{Issuer: r.Issuer, Server: server, Registration: keepRegistration(r)}
+func keepClient(r client.Client, server string) entered {
+	e := entered{Issuer: r.Issuer, Server: server, Registration: client.Seal(r)}
 	if r.Enterprise != nil {
-		c.Enterprise = keepRegistration(r.Enterprise.Registration)
+		e.Enterprise = client.Seal(r.Enterprise.Client)
 	}
-	return c
+	return e
 }
 
-// whole is c as keepClient was given it.
-func (c client) whole() oauthflow.Registration {
-	r := c.Registration.at(c.Issuer)
-	if at := c.Registration.Enterprise; at != (enterpriseKey{}) {
-		r.Enterprise = &oauthflow.Enterprise{Registration: c.Enterprise.at(at.Issuer)}
+// whole is the client that keepClient was given.
+func (e entered) whole() client.Client {
+	r := e.Registration.At(e.Issuer)
+	if at := r.Enterprise; at != nil {
+		r.Enterprise = &client.Enterprise{Client: e.Enterprise.At(at.Issuer)}
 	}
 	return r
 }
@@ -194,7 +157,7 @@ type records struct {
 }
 
 // load reads everything. Records that cannot be read come back in problems, by name, and stay where they are.
-func (r *records) load(ctx context.Context) (grants []record, clients []client, problems []error, err error) {
+func (r *records) load(ctx context.Context) (grants []record, clients []entered, problems []error, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := get(ctx, r.store, indexName, &r.index); err != nil && !errors.Is(err, keystore.ErrNotFound) {
@@ -213,7 +176,7 @@ func (r *records) load(ctx context.Context) (grants []record, clients []client, 
 		}
 	}
 	for _, name := range r.index.Clients {
-		var c client
+		var c entered
 		switch err := get(ctx, r.store, name, &c); {
 		case err == nil:
 			clients = append(clients, c)
@@ -288,7 +251,7 @@ func (r *records) saveGrant(ctx context.Context, rec record) error {
 }
 
 // saveClient writes c, listing it first when it is new.
-func (r *records) saveClient(ctx context.Context, c client) error {
+func (r *records) saveClient(ctx context.Context, c entered) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := clientName(c.Issuer)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/keystore"
@@ -76,7 +77,7 @@ func (b *Broker) reread(ctx context.Context, g *grant, rec *record) error {
 func (b *Broker) post(ctx context.Context, g *grant, rec record, issuer *discovery.Issuer, set scopes) error {
 	all := scopeSet(rec.Granted)
 	request := oauthflow.Request{
-		Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.at(rec.Issuer),
+		Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.At(rec.Issuer),
 	}
 	b.mu.Lock()
 	key, err := g.proofKey()
@@ -146,7 +147,7 @@ func (b *Broker) renew(ctx context.Context, rec record, request oauthflow.Reques
 		return b.flow.Refresh(ctx, request, rec.Refresh.Text)
 	}
 	now, ok := b.preRegistered(rec.Issuer)
-	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID || enterpriseOf(now) != rec.Registration.Enterprise {
+	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID || enterpriseOf(now) != enterpriseOf(rec.Registration.Client) {
 		return nil, localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, words.Host(rec.Issuer)).
 			WithHint("set it again, or run vk forget %s and sign in another way", rec.Server)
 	}
@@ -215,8 +216,8 @@ func (b *Broker) refreshFailed(ctx context.Context, g *grant, rec record, err er
 		}
 		b.keep(ctx, g, func(r *record) {
 			r.Problem, r.Refresh = why, kept{}
-			if refused.Code != "invalid_grant" && r.Registration.Source == oauthflow.SourceDynamic {
-				r.Registration = registration{} // register anew; REG-19
+			if refused.Code != "invalid_grant" && r.Registration.Source == client.SourceDynamic {
+				r.Registration = client.Sealed{} // register anew; REG-19
 			}
 		})
 		b.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
@@ -131,12 +132,12 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if err != nil {
 		return err
 	}
-	client := b.registration(t.issuer.ID)
+	ours := b.registration(t.issuer.ID)
 	request := oauthflow.Request{
 		Server: t.server, ServerName: t.resource.Name, Resource: t.resource.ID, Issuer: t.issuer, Key: key,
-		Scopes: askIssuer(ask, t.issuer, client), Registration: client, SelectAccount: another,
+		Scopes: askIssuer(ask, t.issuer, ours), Registration: ours, SelectAccount: another,
 		ACRValues: t.acrValues, MaxAge: t.maxAge, Device: t.via == face.ViaDevice,
-		AskClient: func(ctx context.Context, issuer string) (oauthflow.Registration, error) {
+		AskClient: func(ctx context.Context, issuer string) (client.Client, error) {
 			return b.askClient(ctx, t, issuer)
 		},
 	}
@@ -152,12 +153,12 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
 		// TOK-15: a scope that the issuer has given up must not stand in the way for ever.
 		ask, before = t.fewer, nil
-		request.Scopes, request.Registration = askIssuer(ask, t.issuer, client), registration
+		request.Scopes, request.Registration = askIssuer(ask, t.issuer, ours), registration
 		registration, tokens, err = b.flow.SignIn(ctx, request)
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
 	b.noteDisowned(ctx, request.Registration, t.account, err)
-	if refusesOffline(err) && !client.Unattended() && slices.Contains(request.Scopes, offlineAccess) {
+	if refusesOffline(err) && !ours.Unattended() && slices.Contains(request.Scopes, offlineAccess) {
 		// It was our wish: what an issuer lists, it may still keep from this client or this person.
 		request.Scopes, request.Registration = ask, b.registration(t.issuer.ID)
 		registration, tokens, err = b.flow.SignIn(ctx, request)
@@ -179,7 +180,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	b.mu.Unlock()
 	b.keep(ctx, g, func(r *record) {
 		r.Name, r.Prefix, r.Unpublished = t.resource.Name, t.resource.Prefix, t.resource.Unpublished
-		r.signedIn(keepRegistration(registration), kept{tokens.Refresh})
+		r.signedIn(registration, kept{tokens.Refresh})
 		r.Key, r.Bindable = binding, t.resource.Bindable
 		if r.Requested = scopeSet(r.Requested, before); before == nil {
 			r.Requested = ask
@@ -204,7 +205,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	g.down = ""
 	g.hold(tokens, got, false)
 	b.mu.Unlock()
-	if at := former.Registration.Enterprise; at != (enterpriseKey{}) && at != enterpriseOf(registration) {
+	if at := enterpriseOf(former.Registration.Client); at != (enterpriseKey{}) && at != enterpriseOf(registration) {
 		if err := b.forgetIdentity(context.WithoutCancel(ctx), former); err != nil {
 			b.log.Warn("who you are at the enterprise that spoke for you before was not ended there", "issuer", at.Issuer, "error", err)
 		}
@@ -264,8 +265,8 @@ func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) 
 
 // askIssuer adds offline_access where the issuer knows it: without it there may be no refresh token. Alone it would
 // replace the issuer's default scopes, so it is never sent alone; and clients that get tokens by themselves need none.
-func askIssuer(ask scopes, issuer *discovery.Issuer, client oauthflow.Registration) []string {
-	if client.Unattended() {
+func askIssuer(ask scopes, issuer *discovery.Issuer, ours client.Client) []string {
+	if ours.Unattended() {
 		return ask
 	}
 	if len(ask) > 0 && slices.Contains(issuer.Scopes, offlineAccess) {

@@ -10,12 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
-	"github.com/valetkey/valetkey/oauthflow"
 )
 
 // robot is a house whose person set a client that gets tokens by itself. The issuer gives it the scopes it asks for,
@@ -24,8 +24,8 @@ func robot(t *testing.T) (h *house, takeAway func()) {
 	h = newHouse(t)
 	there := true
 	h.config = func(c *Config) {
-		c.Clients = func(issuer string) (oauthflow.Registration, bool) {
-			return oauthflow.Registration{Issuer: issuer, ClientID: "robot", Secret: secret.New("s"), GrantType: oauthflow.GrantClientCredentials, Source: oauthflow.SourcePreRegistered}, there
+		c.Clients = func(issuer string) (client.Client, bool) {
+			return client.Client{Issuer: issuer, ClientID: "robot", Secret: secret.New("s"), GrantType: client.GrantClientCredentials, Source: client.SourcePreRegistered}, there
 		}
 	}
 	n := 0
@@ -129,7 +129,7 @@ func TestSettingAnUnattendedClientIsConfirmed(t *testing.T) {
 		if err := h.broker.load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if r, ok := h.broker.preRegistered(issuerID); !ok || r.GrantType != oauthflow.GrantClientCredentials || r.Secret.Reveal() != "s" {
+		if r, ok := h.broker.preRegistered(issuerID); !ok || r.GrantType != client.GrantClientCredentials || r.Secret.Reveal() != "s" {
 			t.Errorf("kept %+v, %v", r, ok)
 		}
 		h.broker.Close()

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
@@ -186,7 +186,7 @@ func (b *Broker) choose(t *target, answer face.Answer) error {
 }
 
 // preRegistered finds the client that the person registered with issuer: in the policy file, else entered by hand.
-func (b *Broker) preRegistered(issuer string) (oauthflow.Registration, bool) {
+func (b *Broker) preRegistered(issuer string) (client.Client, bool) {
 	if b.cfg.Clients != nil {
 		if r, ok := b.cfg.Clients(issuer); ok {
 			return r, true
@@ -199,42 +199,38 @@ func (b *Broker) preRegistered(issuer string) (oauthflow.Registration, bool) {
 			return c.whole(), true
 		}
 	}
-	return oauthflow.Registration{}, false
+	return client.Client{}, false
 }
 
 // registration is our client at issuer, if we have one: entered by the person, else made before. One that did not lead
 // to the end of the last sign-in is left out: an issuer that has forgotten it shows the person an error and tells us
 // nothing.
-func (b *Broker) registration(issuer string) oauthflow.Registration {
+func (b *Broker) registration(issuer string) client.Client {
 	if r, ok := b.preRegistered(issuer); ok {
 		return r
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.doubtful[issuer] {
-		return oauthflow.Registration{}
+		return client.Client{}
 	}
-	if r, ok := b.made[issuer]; ok && !expired(r) {
+	if r, ok := b.made[issuer]; ok && !r.Expired() {
 		return r
 	}
 	for _, g := range b.grants {
-		if r := g.record.Registration.at(issuer); g.record.Issuer == issuer && r.ClientID != "" && r.Source == oauthflow.SourceDynamic && !expired(r) {
+		if r := g.record.Registration.At(issuer); g.record.Issuer == issuer && r.ClientID != "" && r.Source == client.SourceDynamic && !r.Expired() {
 			return r
 		}
 	}
-	return oauthflow.Registration{}
-}
-
-func expired(r oauthflow.Registration) bool {
-	return !r.SecretExpiry.IsZero() && !time.Now().Before(r.SecretExpiry)
+	return client.Client{}
 }
 
 // noteRegistration remembers how a sign-in with used went: made is what it came to.
-func (b *Broker) noteRegistration(issuer string, used, made oauthflow.Registration, err error) {
+func (b *Broker) noteRegistration(issuer string, used, made client.Client, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.doubtful[issuer] = used.Source == oauthflow.SourceDynamic && errors.Is(err, oauthflow.ErrAbandoned)
-	if made.Source == oauthflow.SourceDynamic {
+	b.doubtful[issuer] = used.Source == client.SourceDynamic && errors.Is(err, oauthflow.ErrAbandoned)
+	if made.Source == client.SourceDynamic {
 		b.made[issuer] = made
 	}
 }

@@ -1,4 +1,3 @@
-// Package client is our client at one issuer: for now, the files that hold what it authenticates with.
 package client
 
 import (

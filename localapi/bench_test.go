@@ -21,8 +21,8 @@ func BenchmarkTokenKeepAlive(b *testing.B)  { bare(b, startToken(b), false) }
 func BenchmarkTokenNewConn(b *testing.B)    { bare(b, startToken(b), true) }
 func BenchmarkBareKeepAlive(b *testing.B)   { bare(b, startBare(b), false) }
 func BenchmarkBareNewConn(b *testing.B)     { bare(b, startBare(b), true) }
-func BenchmarkClientKeepAlive(b *testing.B) { client(b, startToken(b), false) }
-func BenchmarkClientNewConn(b *testing.B)   { client(b, startToken(b), true) }
+func BenchmarkClientKeepAlive(b *testing.B) { benchClient(b, startToken(b), false) }
+func BenchmarkClientNewConn(b *testing.B)   { benchClient(b, startToken(b), true) }
 
 var benchTokenAnswer = Token{
 	AccessToken: secret.New(strings.Repeat("x", 800)), TokenType: "Bearer", ExpiresAt: time.Date(2026, 11, 21, 21, 0, 0, 0, time.UTC),
@@ -54,7 +54,7 @@ func startBare(b *testing.B) (addr string) {
 	return addr
 }
 
-func client(b *testing.B, addr string, fresh bool) {
+func benchClient(b *testing.B, addr string, fresh bool) {
 	c := newTestClient(b, addr)
 	c.transport.DisableKeepAlives = fresh
 	req := TokenRequest{Resource: "https://mcp.example.com/mcp", Scopes: []string{"files:read"}, MinValidS: 60}

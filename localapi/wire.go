@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/peer"
 )
@@ -227,40 +228,7 @@ type Grant struct {
 	Quirks      []Quirk   `json:"quirks,omitempty"`   // what the person accepted or set
 	Check       *Check    `json:"check,omitempty"`    // of the token that was looked at last
 
-	Registration *Registration `json:"registration,omitempty"` // our client at Issuer; nil if the server asks for no sign-in
-}
-
-// How a Registration came to be.
-const (
-	SourcePreRegistered = "pre-registered" // the person named it, in the app or in a policy file
-	SourceDocument      = "metadata document"
-	SourceDynamic       = "dynamic"
-)
-
-// Registration is the client that a grant's tokens are issued to, without its secrets.
-type Registration struct {
-	ClientID      string `json:"client_id"`
-	Source        string `json:"source"`               // Source…
-	GrantType     string `json:"grant_type,omitempty"` // by which it gets tokens with nobody at a browser; "" if the person signs in
-	AssertionFile string `json:"assertion_file,omitempty"`
-	Enterprise    string `json:"enterprise,omitempty"` // the issuer that speaks for the person
-}
-
-// Meaning says how tokens are had with r, in words for the person.
-func (r Registration) Meaning() string {
-	switch {
-	case r.Enterprise != "":
-		return "you set it; your enterprise at " + r.Enterprise + " speaks for you"
-	case r.AssertionFile != "":
-		return "you set it; it gets tokens by itself, with the identity in " + r.AssertionFile
-	case r.GrantType != "":
-		return "you set it; it gets tokens by itself (" + r.GrantType + ")"
-	case r.Source == SourcePreRegistered:
-		return "you set it; you sign in with it by browser"
-	case r.Source == SourceDocument:
-		return "published by Valet Key"
-	}
-	return "registered by Valet Key itself"
+	Registration *client.Public `json:"registration,omitempty"` // our client at Issuer; nil if the server asks for no sign-in
 }
 
 // Modes of a consent: for how long the person's yes holds.

@@ -14,13 +14,14 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 )
 
 var errPageAddress = errors.New("the issuer's sign-in page has an address that is not opened")
 
 // browse is one round through the browser: address, wait, exchange. The browser waits for p.show, whatever the outcome.
-func (f *Flow) browse(ctx context.Context, client *http.Client, req Request, reg Registration, cb *callback) (*pending, *Tokens, error) {
+func (f *Flow) browse(ctx context.Context, web *http.Client, req Request, reg client.Client, cb *callback) (*pending, *Tokens, error) {
 	verifier := oauth2.GenerateVerifier()
 	p := &pending{
 		state:       rand.Text(),
@@ -37,13 +38,13 @@ func (f *Flow) browse(ctx context.Context, client *http.Client, req Request, reg
 		return p, nil, fmt.Errorf("sign-in at %s: %w", p.issuer, err)
 	}
 	address := func(ctx context.Context) (string, time.Duration, error) {
-		return pageFrom(ctx, client, req, reg, params)
+		return pageFrom(ctx, web, req, reg, params)
 	}
 	code, err := f.wait(ctx, req, p, address)
 	if err != nil {
 		return p, nil, err
 	}
-	tokens, err := exchange(ctx, client, req, reg, p, code)
+	tokens, err := exchange(ctx, web, req, reg, p, code)
 	return p, tokens, err
 }
 
@@ -116,7 +117,7 @@ func (f *Flow) paste(ctx context.Context, req Request, p *pending) {
 }
 
 // authorizationParams are what the issuer is asked for (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1).
-func authorizationParams(req Request, reg Registration, p *pending, verifier string) (url.Values, error) {
+func authorizationParams(req Request, reg client.Client, p *pending, verifier string) (url.Values, error) {
 	opts := []oauth2.AuthCodeOption{
 		oauth2.S256ChallengeOption(verifier),
 	}
@@ -163,7 +164,7 @@ func (r Request) addTo(form url.Values) {
 
 // pageFrom is where the person signs in, and how long that address is good: with params in it, or with a reference to
 // them where the issuer takes them beforehand.
-func pageFrom(ctx context.Context, client *http.Client, req Request, reg Registration, params url.Values) (string, time.Duration, error) {
+func pageFrom(ctx context.Context, web *http.Client, req Request, reg client.Client, params url.Values) (string, time.Duration, error) {
 	address, err := pageAddress(req.Issuer.AuthorizationEndpoint)
 	if err != nil {
 		return "", 0, fmt.Errorf("sign-in at %s: %w", req.Issuer.ID, err)
@@ -171,7 +172,7 @@ func pageFrom(ctx context.Context, client *http.Client, req Request, reg Registr
 	shown, life := params, time.Duration(0)
 	if req.Issuer.PushEndpoint != "" {
 		var reference string
-		reference, life, err = push(ctx, client, req, reg, params)
+		reference, life, err = push(ctx, web, req, reg, params)
 		switch {
 		case err == nil:
 			shown = url.Values{"client_id": {reg.ClientID}, "request_uri": {reference}} // RFC 9126 §4

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
@@ -59,7 +60,7 @@ type callback struct {
 }
 
 // listen opens a callback for reg, or for a registration that is still to be made.
-func listen(ctx context.Context, reg Registration) (*callback, error) {
+func listen(ctx context.Context, reg client.Client) (*callback, error) {
 	l, p, err := bind(ctx, reg)
 	if err != nil {
 		return nil, err
@@ -94,13 +95,13 @@ func (cb *callback) uris() []string {
 }
 
 // registeredIn reports whether reg allows the browser to come back here.
-func (cb *callback) registeredIn(reg Registration) bool {
+func (cb *callback) registeredIn(reg client.Client) bool {
 	_, ok := cb.place.among(reg)
 	return ok
 }
 
 // expect makes cb wait for p, at the address as reg spells it.
-func (cb *callback) expect(p *pending, reg Registration) {
+func (cb *callback) expect(p *pending, reg client.Client) {
 	cb.mu.Lock()
 	defer cb.mu.Unlock()
 	cb.place, _ = cb.place.among(reg)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 )
@@ -330,11 +331,11 @@ func TestAuthorizationURL(t *testing.T) {
 	} {
 		r := newRig(t)
 		r.req.Issuer.AuthorizationEndpoint = c.endpoint
-		params, err := authorizationParams(r.req, Registration{ClientID: "ours"}, &pending{state: "s", redirectURI: "http://127.0.0.1:1/cb"}, "v")
+		params, err := authorizationParams(r.req, client.Client{ClientID: "ours"}, &pending{state: "s", redirectURI: "http://127.0.0.1:1/cb"}, "v")
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := pageFrom(t.Context(), nil, r.req, Registration{ClientID: "ours"}, params)
+		got, _, err := pageFrom(t.Context(), nil, r.req, client.Client{ClientID: "ours"}, params)
 		if (err != nil) != (c.want == "") || !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %s, %v", c.endpoint, got, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
@@ -33,36 +34,36 @@ type device struct {
 
 // signInByDevice is SignIn where no browser is (RFC 8628). An earlier dynamic registration that the issuer does not know,
 // or made for browsers only, is made anew, once.
-func (f *Flow) signInByDevice(ctx context.Context, client *http.Client, req Request) (Registration, *Tokens, error) {
+func (f *Flow) signInByDevice(ctx context.Context, web *http.Client, req Request) (client.Client, *Tokens, error) {
 	reg, err := f.known(req)
 	if err == nil && reg.ClientID == "" {
-		reg, err = f.registerDevice(ctx, client, req)
+		reg, err = f.registerDevice(ctx, web, req)
 	}
 	if err != nil {
 		return reg, nil, err
 	}
 	earlier := req
 	req.Registration = reg
-	d, err := f.authorizeDevice(ctx, client, req)
+	d, err := f.authorizeDevice(ctx, web, req)
 	if refused := (*Error)(nil); errors.As(err, &refused) && renewable(earlier, reg) &&
 		(refused.Code == "invalid_client" || refused.Code == "unauthorized_client") {
-		if req.Registration, err = f.registerDevice(ctx, client, earlier); err == nil {
-			d, err = f.authorizeDevice(ctx, client, req)
+		if req.Registration, err = f.registerDevice(ctx, web, earlier); err == nil {
+			d, err = f.authorizeDevice(ctx, web, req)
 		}
 	}
 	if err != nil {
 		return req.Registration, nil, err
 	}
 	f.tell(req, d.page)
-	tokens, err := f.poll(ctx, client, req, d)
+	tokens, err := f.poll(ctx, web, req, d)
 	return req.Registration, tokens, err
 }
 
 // registerDevice makes a registration that is good for browsers too: it is the issuer's one and only.
-func (f *Flow) registerDevice(ctx context.Context, client *http.Client, req Request) (Registration, error) {
+func (f *Flow) registerDevice(ctx context.Context, web *http.Client, req Request) (client.Client, error) {
 	var closed error
 	if req.Issuer.RegistrationEndpoint != "" {
-		reg, err := f.registerDynamic(ctx, client, req, RedirectURIs(), deviceGrants)
+		reg, err := f.registerDynamic(ctx, web, req, RedirectURIs(), deviceGrants)
 		if err == nil || !registrationClosed(err) {
 			return reg, err
 		}
@@ -72,7 +73,7 @@ func (f *Flow) registerDevice(ctx context.Context, client *http.Client, req Requ
 }
 
 // authorizeDevice asks the issuer for a code that the person enters on its page (RFC 8628 §3.1, §3.2).
-func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Request) (*device, error) {
+func (f *Flow) authorizeDevice(ctx context.Context, web *http.Client, req Request) (*device, error) {
 	const step = "device authorization"
 	form := url.Values{"client_id": {req.Registration.ClientID}}
 	if !req.Unbound {
@@ -83,7 +84,7 @@ func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Req
 	}
 	req.addTo(form)
 	asked := time.Now()
-	r, err := postForm(ctx, client, req, step, req.Issuer.DeviceEndpoint, form)
+	r, err := postForm(ctx, web, req, step, req.Issuer.DeviceEndpoint, form)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func (f *Flow) authorizeDevice(ctx context.Context, client *http.Client, req Req
 }
 
 // poll asks for the tokens until the person has decided, or the time is over (RFC 8628 §3.4, §3.5).
-func (f *Flow) poll(ctx context.Context, client *http.Client, req Request, d *device) (*Tokens, error) {
+func (f *Flow) poll(ctx context.Context, web *http.Client, req Request, d *device) (*Tokens, error) {
 	const step = "token"
 	timed, cancel := context.WithDeadline(ctx, d.asked.Add(d.life))
 	defer cancel()
@@ -136,7 +137,7 @@ func (f *Flow) poll(ctx context.Context, client *http.Client, req Request, d *de
 			form.Set("resource", req.Resource)
 		}
 		// A poll may bring the tokens, and only once.
-		r, err := postForm(context.WithoutCancel(ctx), client, req, step, req.Issuer.TokenEndpoint, form)
+		r, err := postForm(context.WithoutCancel(ctx), web, req, step, req.Issuer.TokenEndpoint, form)
 		var tokens *Tokens
 		if err == nil {
 			tokens, err = r.readTokens(req, step)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
@@ -197,12 +198,12 @@ func TestDeviceAnswers(t *testing.T) {
 		r := newRig(t)
 		r.onDevice(says("access_denied"))
 		r.issuer.Fault(devicePath, oauthtest.Body(with(`"expires_in":60,"interval":7`, expires+`"other":1`)))
-		client, err := r.flow().client(t.Context(), r.req)
+		web, err := r.flow().client(t.Context(), r.req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.req.Registration = Registration{Issuer: issuerID, ClientID: "c", AuthMethod: methodNone}
-		if d, err := r.flow().authorizeDevice(t.Context(), client, r.req); err != nil || d.life != want || d.interval != pollInterval {
+		r.req.Registration = client.Client{Issuer: issuerID, ClientID: "c", AuthMethod: methodNone}
+		if d, err := r.flow().authorizeDevice(t.Context(), web, r.req); err != nil || d.life != want || d.interval != pollInterval {
 			t.Errorf("%s: %+v, %v", expires, d, err)
 		}
 	}
@@ -214,7 +215,7 @@ func TestDeviceRegistration(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t)
 			r.onDevice(oauthtest.Body(deviceTokens))
-			r.req.Registration = Registration{Issuer: issuerID, ClientID: "old", AuthMethod: methodNone, Source: SourceDynamic, RedirectURIs: RedirectURIs()}
+			r.req.Registration = client.Client{Issuer: issuerID, ClientID: "old", AuthMethod: methodNone, Source: client.SourceDynamic, RedirectURIs: RedirectURIs()}
 			r.issuer.Fault(devicePath, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 				if req.FormValue("client_id") == "old" {
 					says(code)(w, req, next)
@@ -225,7 +226,7 @@ func TestDeviceRegistration(t *testing.T) {
 			if reg, _ := r.signIn(); reg.ClientID == "old" || r.issuer.Count(demo.RegisterPath) != 1 {
 				t.Errorf("%s: registered %d times", code, r.issuer.Count(demo.RegisterPath))
 			}
-			r.req.Registration = Registration{Issuer: issuerID, ClientID: "old", AuthMethod: methodNone, Source: SourcePreRegistered}
+			r.req.Registration = client.Client{Issuer: issuerID, ClientID: "old", AuthMethod: methodNone, Source: client.SourcePreRegistered}
 			var refused *Error
 			if reg, _, err := r.flow().SignIn(t.Context(), r.req); !errors.As(err, &refused) || refused.Code != code || refused.Step != "device authorization" || reg.ClientID != "old" {
 				t.Errorf("%s: %v", code, err)
@@ -237,8 +238,8 @@ func TestDeviceRegistration(t *testing.T) {
 			r := newRig(t)
 			r.onDevice(oauthtest.Body(deviceTokens))
 			r.req.Issuer.RegistrationEndpoint = ""
-			r.req.AskClient = func(context.Context, string) (Registration, error) {
-				return Registration{ClientID: "mine", Secret: secret.New("hunter2")}, nil
+			r.req.AskClient = func(context.Context, string) (client.Client, error) {
+				return client.Client{ClientID: "mine", Secret: secret.New("hunter2")}, nil
 			}
 			reg, _ := r.signIn()
 			for _, path := range []string{devicePath, demo.TokenPath} { // authenticated at both: RFC 8628 §3.1

@@ -24,37 +24,29 @@ const (
 	notAToken          = "N_A" // RFC 8693 §2.2.1: what was issued is of no use as an access token
 )
 
-// Enterprise is an issuer that knows the person and speaks for them at other issuers: MCP's Enterprise-Managed
-// Authorization.
-type Enterprise struct {
-	Registration  Registration // our client there, which is another than at the issuer it speaks to
-	TokenEndpoint string       // as the person said; "" means that its metadata says
-	IDToken       secret.Text  // says who the person is
-}
-
 // vouched is req with what the enterprise's issuer says of the person, as the assertion to show at req.Issuer. It is
 // asked for anew each time: an issuer takes each one once (EMA §7.4.2). When the enterprise gives fewer scopes than were
 // asked for, only those are asked for at req.Issuer.
 func (f *Flow) vouched(ctx context.Context, req Request) (Request, error) {
 	e := req.Registration.Enterprise
-	there := Request{Server: e.Registration.Issuer, Issuer: req.Enterprise, Registration: e.Registration}
+	there := Request{Server: e.Issuer, Issuer: req.Enterprise, Registration: e.Client}
 	if e.TokenEndpoint != "" {
 		there.Server = e.TokenEndpoint // the person's own word reaches as far as a server they entered
 	}
 	switch {
 	case there.Issuer == nil || there.Issuer.TokenEndpoint == "":
-		return req, fmt.Errorf("%w %s: it is not known where the enterprise's issuer %s is asked", ErrNoRegistration, req.Issuer.ID, e.Registration.Issuer)
+		return req, fmt.Errorf("%w %s: it is not known where the enterprise's issuer %s is asked", ErrNoRegistration, req.Issuer.ID, e.Issuer)
 	case e.IDToken.Empty():
-		return req, fmt.Errorf("%w %s: there is no ID token to show", ErrNoRegistration, e.Registration.Issuer)
+		return req, fmt.Errorf("%w %s: there is no ID token to show", ErrNoRegistration, e.Issuer)
 	}
 	if err := there.ownRegistration(); err != nil {
 		return req, err
 	}
-	client, err := f.client(ctx, there)
+	web, err := f.client(ctx, there)
 	if err != nil {
 		return req, err
 	}
-	assertion, scopes, err := identityAssertion(ctx, client, there, e.IDToken, req)
+	assertion, scopes, err := identityAssertion(ctx, web, there, e.IDToken, req)
 	if err != nil {
 		return req, err
 	}
@@ -64,7 +56,7 @@ func (f *Flow) vouched(ctx context.Context, req Request) (Request, error) {
 
 // identityAssertion posts the one token exchange (RFC 8693 §2.1) for an assertion that is good at target's issuer, for
 // its resource. Nothing is tried again: what the enterprise denies is denied (EMA §7.2).
-func identityAssertion(ctx context.Context, client *http.Client, there Request, idToken secret.Text, target Request) (secret.Text, []string, error) {
+func identityAssertion(ctx context.Context, web *http.Client, there Request, idToken secret.Text, target Request) (secret.Text, []string, error) {
 	form := url.Values{
 		"grant_type":           {grantTokenExchange},
 		"requested_token_type": {typeIDJAG},
@@ -76,7 +68,7 @@ func identityAssertion(ctx context.Context, client *http.Client, there Request, 
 	if len(target.Scopes) > 0 {
 		form.Set("scope", strings.Join(target.Scopes, " "))
 	}
-	r, err := postForm(ctx, client, there, StepEnterprise, there.Issuer.TokenEndpoint, form)
+	r, err := postForm(ctx, web, there, StepEnterprise, there.Issuer.TokenEndpoint, form)
 	if err != nil {
 		return secret.Text{}, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -25,9 +26,9 @@ func newEnterprise(t *testing.T) (*rig, *oauthtest.Issuer) {
 	idp := r.world.AddIssuer(enterpriseID)
 	r.cfg.HTTP = worldOnly(r, serverURL, enterpriseID)
 	r.req.Issuer.AuthMethods = []string{methodBasic}
-	r.req.Registration = Registration{
-		Issuer: issuerID, ClientID: "here", Secret: secret.New("secret-here"), GrantType: GrantJWTBearer, Source: SourcePreRegistered,
-		Enterprise: &Enterprise{Registration: Registration{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("secret-there")}, IDToken: secret.New(idToken)},
+	r.req.Registration = client.Client{
+		Issuer: issuerID, ClientID: "here", Secret: secret.New("secret-here"), GrantType: client.GrantJWTBearer, Source: client.SourcePreRegistered,
+		Enterprise: &client.Enterprise{Client: client.Client{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("secret-there")}, IDToken: secret.New(idToken)},
 	}
 	r.req.Enterprise = &discovery.Issuer{ID: enterpriseID, TokenEndpoint: enterpriseID + demo.TokenPath}
 	idp.Fault(demo.TokenPath, vouching(""))
@@ -70,7 +71,7 @@ func TestEnterprise(t *testing.T) {
 		t.Errorf("at the enterprise we are %q", id)
 	}
 	form := r.one(demo.TokenPath)
-	if form.Get("grant_type") != GrantJWTBearer || form.Get("assertion") != assertion || form.Get("resource") != serverURL || form.Get("scope") != "files:read offline_access" {
+	if form.Get("grant_type") != client.GrantJWTBearer || form.Get("assertion") != assertion || form.Get("resource") != serverURL || form.Get("scope") != "files:read offline_access" {
 		t.Errorf("posted %v", form)
 	}
 	if id, password, _ := (&http.Request{Header: r.issuer.Seen(demo.TokenPath)[0].Header}).BasicAuth(); id != "here" || password != "secret-here" {
@@ -102,7 +103,7 @@ func TestEnterpriseGivesFewerScopes(t *testing.T) {
 
 func TestEnterpriseWithoutASecret(t *testing.T) {
 	r, idp := newEnterprise(t)
-	r.req.Registration.Enterprise.Registration.Secret = secret.Text{}
+	r.req.Registration.Enterprise.Secret = secret.Text{}
 	r.signIn()
 	if form := idp.Requests(demo.TokenPath)[0]; form.Get("client_id") != "there" || form.Has("client_secret") {
 		t.Errorf("posted %v", form)
@@ -183,8 +184,8 @@ func TestEnterpriseNeedsWhatItShows(t *testing.T) {
 	for name, spoil := range map[string]func(*Request){
 		"no ID token":      func(r *Request) { r.Registration.Enterprise.IDToken = secret.Text{} },
 		"no metadata":      func(r *Request) { r.Enterprise = nil },
-		"another's client": func(r *Request) { r.Registration.Enterprise.Registration.Issuer = issuerID },
-		"no client":        func(r *Request) { r.Registration.Enterprise.Registration.ClientID = "" },
+		"another's client": func(r *Request) { r.Registration.Enterprise.Issuer = issuerID },
+		"no client":        func(r *Request) { r.Registration.Enterprise.ClientID = "" },
 	} {
 		r, idp := newEnterprise(t)
 		r.cfg.HTTP = worldOnly(r, serverURL, enterpriseID, issuerID)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 )
 
@@ -68,39 +69,39 @@ func New(cfg Config) *Flow {
 // SignIn lets the person sign in by browser and returns the tokens and the registration they belong to. It takes
 // req.Registration when that is usable at req.Issuer, and otherwise makes one: metadata document, dynamic, req.AskClient.
 // An earlier dynamic registration that the issuer no longer knows is made anew, once, with a second browser page. With a
-// registration that is [Registration.Unattended] it is Obtain.
+// registration that is [client.Client.Unattended] it is Obtain.
 //
 // Errors: *[Error], [ErrNoRegistration], [ErrAbandoned] (also when ctx ends), [ErrIssMismatch], [ErrUnavailable],
 // [ErrCallback], [ErrTokenType], [ErrPKCEUnlisted]. The registration is worth keeping also beside an error, unless its ClientID is empty.
 // Once the browser came back, the exchange is finished even when ctx ends: a code cannot be used again (RFC 6749 §4.1.2).
-func (f *Flow) SignIn(ctx context.Context, req Request) (Registration, *Tokens, error) {
-	client, err := f.client(ctx, req)
+func (f *Flow) SignIn(ctx context.Context, req Request) (client.Client, *Tokens, error) {
+	web, err := f.client(ctx, req)
 	if err != nil {
-		return Registration{}, nil, err
+		return client.Client{}, nil, err
 	}
 	if req.Registration.Unattended() {
 		tokens, err := f.Obtain(ctx, req)
 		return req.Registration, tokens, err
 	}
 	if f.ByDevice(req) {
-		reg, tokens, err := f.signInByDevice(ctx, client, req)
+		reg, tokens, err := f.signInByDevice(ctx, web, req)
 		return reg, tokens, ended(ctx, err)
 	}
 	if req.Issuer.PKCEUnlisted && !req.PKCEUnlisted {
-		return Registration{}, nil, fmt.Errorf("%w: %s", ErrPKCEUnlisted, req.Issuer.ID)
+		return client.Client{}, nil, fmt.Errorf("%w: %s", ErrPKCEUnlisted, req.Issuer.ID)
 	}
-	reg, cb, err := f.prepare(ctx, client, req)
+	reg, cb, err := f.prepare(ctx, web, req)
 	if err != nil {
-		return Registration{}, nil, ended(ctx, err)
+		return client.Client{}, nil, ended(ctx, err)
 	}
 	defer cb.close()
 
-	p, tokens, err := f.browse(ctx, client, req, reg, cb)
+	p, tokens, err := f.browse(ctx, web, req, reg, cb)
 	if unknownClient(err) && renewable(req, reg) {
-		reg, err = f.registerDynamic(ctx, client, req, cb.uris(), browserGrants)
+		reg, err = f.registerDynamic(ctx, web, req, cb.uris(), browserGrants)
 		if err == nil {
 			p.show(pageAgain)
-			p, tokens, err = f.browse(ctx, client, req, reg, cb)
+			p, tokens, err = f.browse(ctx, web, req, reg, cb)
 		}
 	}
 	p.show(pageFor(err))
@@ -115,12 +116,12 @@ func (f *Flow) ByDevice(req Request) bool {
 	return (f.cfg.Device || req.Device) && req.Issuer.DeviceEndpoint != ""
 }
 
-// Obtain gets tokens for a registration that is [Registration.Unattended], in one POST with the resource, after one to
+// Obtain gets tokens for a registration that is [client.Client.Unattended], in one POST with the resource, after one to
 // its enterprise's issuer where it has one. There is no refresh token in the answer: when the token runs out, Obtain again.
 //
 // Errors: *[Error], [ErrNoRegistration], [ErrUnavailable], [ErrTokenType].
 func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
-	client, err := f.client(ctx, req)
+	web, err := f.client(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +133,7 @@ func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
 			return nil, err
 		}
 	}
-	return obtain(ctx, client, req)
+	return obtain(ctx, web, req)
 }
 
 // Refresh posts refresh to the issuer once, with the resource, and never again, whatever comes of it: a rotated refresh
@@ -140,37 +141,37 @@ func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
 //
 // Errors: *[Error] (Code "invalid_grant": the refresh token is dead), [ErrUnavailable], [ErrTokenType].
 func (f *Flow) Refresh(ctx context.Context, req Request, refresh secret.Text) (*Tokens, error) {
-	client, err := f.client(ctx, req)
+	web, err := f.client(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	if err := req.ownRegistration(); err != nil {
 		return nil, err
 	}
-	return refreshTokens(ctx, client, req, refresh)
+	return refreshTokens(ctx, web, req, refresh)
 }
 
 // Revoke asks the issuer to forget the refresh tokens first, then the access tokens (RFC 7009). The error names what was
 // not revoked, and why: [ErrOutlives] when that is access tokens only, [ErrNoRevocation] when the issuer offers no way.
 func (f *Flow) Revoke(ctx context.Context, req Request, refresh, access []secret.Text) error {
-	client, err := f.client(ctx, req)
+	web, err := f.client(ctx, req)
 	if err != nil {
 		return err
 	}
 	if err := req.ownRegistration(); err != nil {
 		return err
 	}
-	return revokeTokens(ctx, client, req, refresh, access)
+	return revokeTokens(ctx, web, req, refresh, access)
 }
 
 // client is the guarded client without redirects: RFC 6749 has none at these endpoints, and following one would carry a
 // code or a refresh token elsewhere.
 func (f *Flow) client(ctx context.Context, req Request) (*http.Client, error) {
-	client, err := f.cfg.HTTP(ctx, req.Server)
+	web, err := f.cfg.HTTP(ctx, req.Server)
 	if err != nil {
 		return nil, fmt.Errorf("reach the issuer of %s: %w", req.Server, err)
 	}
-	own := *client
+	own := *web
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own, nil
 }
@@ -194,8 +195,8 @@ func unknownClient(err error) bool {
 }
 
 // renewable reports whether reg is an earlier dynamic registration that can be made anew.
-func renewable(req Request, reg Registration) bool {
-	return reg.Source == SourceDynamic && reg.ClientID == req.Registration.ClientID && req.Issuer.RegistrationEndpoint != ""
+func renewable(req Request, reg client.Client) bool {
+	return reg.Source == client.SourceDynamic && reg.ClientID == req.Registration.ClientID && req.Issuer.RegistrationEndpoint != ""
 }
 
 // ended turns err into ErrAbandoned when the cause is that ctx has ended.

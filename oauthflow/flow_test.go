@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -78,7 +79,7 @@ func worldOnly(r *rig, servers ...string) func(context.Context, string) (*http.C
 
 func (r *rig) flow() *Flow { return New(r.cfg) }
 
-func (r *rig) signIn() (Registration, *Tokens) {
+func (r *rig) signIn() (client.Client, *Tokens) {
 	r.t.Helper()
 	reg, tokens, err := r.flow().SignIn(r.t.Context(), r.req)
 	if err != nil {
@@ -138,7 +139,7 @@ func TestWholeLife(t *testing.T) {
 				t.Errorf("%s is not registered", uri)
 			}
 		}
-		if reg.Source != SourceDynamic || reg.Issuer != issuerID || reg.AuthMethod != "none" || !reg.Secret.Empty() ||
+		if reg.Source != client.SourceDynamic || reg.Issuer != issuerID || reg.AuthMethod != "none" || !reg.Secret.Empty() ||
 			reg.ManagementToken.Empty() || !strings.HasPrefix(reg.ManagementURI, issuerID) || len(reg.RedirectURIs) < len(callbackPorts) {
 			t.Errorf("registration %+v", reg)
 		}
@@ -298,7 +299,7 @@ func TestAuthMethods(t *testing.T) {
 func TestBasicIsFormEncoded(t *testing.T) {
 	r := newRig(t)
 	id, hard := "id with space:and colon", secret.New("s%c ret+é:")
-	r.req.Registration = Registration{Issuer: issuerID, ClientID: id, Secret: hard, AuthMethod: methodBasic, Source: SourcePreRegistered}
+	r.req.Registration = client.Client{Issuer: issuerID, ClientID: id, Secret: hard, AuthMethod: methodBasic, Source: client.SourcePreRegistered}
 	r.issuer.Fault(demo.TokenPath, oauthtest.Body(`{"access_token":"at","token_type":"bearer"}`))
 	if _, err := r.flow().Refresh(t.Context(), r.req, secret.New("rt")); err != nil {
 		t.Fatal(err)
@@ -402,7 +403,7 @@ func TestPortsAreReleased(t *testing.T) {
 
 func TestOtherIssuersRegistration(t *testing.T) {
 	r := newRig(t)
-	r.req.Registration = Registration{Issuer: "https://other.example.com", ClientID: "c", Secret: secret.New("s"), Source: SourcePreRegistered}
+	r.req.Registration = client.Client{Issuer: "https://other.example.com", ClientID: "c", Secret: secret.New("s"), Source: client.SourcePreRegistered}
 	if _, _, err := r.flow().SignIn(t.Context(), r.req); !errors.Is(err, ErrNoRegistration) {
 		t.Errorf("sign-in: %v", err)
 	}
@@ -563,10 +564,10 @@ func TestParameters(t *testing.T) {
 
 	r = newRig(t)
 	r.issuer.Fault(demo.TokenPath, granting)
-	r.req.Registration = Registration{Issuer: issuerID, ClientID: "machine", Secret: secret.New("s"), GrantType: GrantClientCredentials}
+	r.req.Registration = client.Client{Issuer: issuerID, ClientID: "machine", Secret: secret.New("s"), GrantType: client.GrantClientCredentials}
 	r.req.Parameters = url.Values{"audience": {"https://api.example.com"}, "grant_type": {"password"}}
 	r.signIn()
 	sent := r.one(demo.TokenPath)
 	r.want(sent, "audience", "https://api.example.com")
-	r.want(sent, "grant_type", GrantClientCredentials)
+	r.want(sent, "grant_type", client.GrantClientCredentials)
 }

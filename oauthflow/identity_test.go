@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -22,7 +23,7 @@ func newIdentityRig(t *testing.T, edit func(claims map[string]any)) *rig {
 		Issuer: &discovery.Issuer{
 			ID: issuerID, AuthorizationEndpoint: issuerID + demo.AuthorizePath, TokenEndpoint: issuerID + demo.TokenPath, Scopes: []string{"openid", "offline_access"}, IssParameter: true,
 		},
-		Registration: Registration{Issuer: issuerID, ClientID: "there", Secret: secret.New("hidden-words"), Source: SourcePreRegistered},
+		Registration: client.Client{Issuer: issuerID, ClientID: "there", Secret: secret.New("hidden-words"), Source: client.SourcePreRegistered},
 	}
 	r.issuer.Fault(demo.TokenPath, oauthtest.Member("id_token", func(req *http.Request) any {
 		return oauthtest.IDToken(issuerID, "there", func(claims map[string]any) {

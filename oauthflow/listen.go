@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+
+	"github.com/valetkey/valetkey/client"
 )
 
 // callbackPorts are tried in this order, and all of them are registered: many issuers compare the port of a loopback
@@ -78,7 +80,7 @@ func parsePlace(uri string) (place, bool) {
 }
 
 // placesOf are the places that a registration names.
-func placesOf(reg Registration) []place {
+func placesOf(reg client.Client) []place {
 	var places []place
 	for _, uri := range reg.RedirectURIs {
 		if p, ok := parsePlace(uri); ok {
@@ -90,7 +92,7 @@ func placesOf(reg Registration) []place {
 
 // bind takes the first free place that reg names, or a standard one when it names none; failing those, any port
 // (RFC 8252 §7.3), and IPv6 at last.
-func bind(ctx context.Context, reg Registration) (net.Listener, place, error) {
+func bind(ctx context.Context, reg client.Client) (net.Listener, place, error) {
 	places := placesOf(reg)
 	if len(places) == 0 {
 		places = standardPlaces()
@@ -115,7 +117,7 @@ func bind(ctx context.Context, reg Registration) (net.Listener, place, error) {
 }
 
 // among returns the place that stands for p in reg, as reg spells it: same port or any, same path.
-func (p place) among(reg Registration) (place, bool) {
+func (p place) among(reg client.Client) (place, bool) {
 	for _, q := range placesOf(reg) {
 		if (q.port == p.port || q.port == 0) && q.path == p.path && (q.host == p.host || q.host == "localhost" && p.host == "127.0.0.1") {
 			q.port = p.port

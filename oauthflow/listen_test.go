@@ -3,11 +3,13 @@ package oauthflow
 import (
 	"net"
 	"testing"
+
+	"github.com/valetkey/valetkey/client"
 )
 
 // Nobody else can listen where the browser comes back to, also who asks the system for a place that is taken.
 func TestThePortIsOurs(t *testing.T) {
-	l, p, err := bind(t.Context(), Registration{})
+	l, p, err := bind(t.Context(), client.Client{})
 	if err != nil {
 		t.Fatal(err)
 	}

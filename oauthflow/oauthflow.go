@@ -9,44 +9,11 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/secret"
 )
-
-// How a registration came to be, for Registration.Source.
-const (
-	SourcePreRegistered = "pre-registered"
-	SourceDocument      = "metadata document"
-	SourceDynamic       = "dynamic"
-)
-
-// Registration is our client at one issuer. It is never used at another issuer. The zero value means: none yet.
-type Registration struct {
-	Issuer       string
-	ClientID     string
-	Secret       secret.Text // empty for a public client
-	AuthMethod   string      // "none", "client_secret_basic", "client_secret_post", "private_key_jwt"
-	RedirectURIs []string    // as registered; empty when unknown
-	SecretExpiry time.Time   // zero: never
-	Source       string
-
-	// Of a pre-registered client that gets tokens with nobody at a browser.
-	GrantType string      // Grant…; "" is the authorization code grant
-	Key       secret.Text // private key in PEM: authenticate with private_key_jwt (RFC 7523 §2.2)
-	KeyID     string      // of Key at the issuer; "" means that the issuer needs none
-	Assertion secret.Text // the platform's word for who this is, for GrantJWTBearer; not ours to sign or to read
-
-	// AssertionFile is where Assertion comes from, for whoever asks for tokens to read first. "" when it comes otherwise.
-	AssertionFile string
-
-	// Enterprise gives an assertion for GrantJWTBearer; nil: there is none that does.
-	Enterprise *Enterprise
-
-	// Of a dynamic registration (RFC 7592), kept for removal.
-	ManagementURI   string
-	ManagementToken secret.Text
-}
 
 // Request is what every conversation needs to know.
 type Request struct {
@@ -58,7 +25,7 @@ type Request struct {
 	PKCEUnlisted  bool              // go on where Issuer is PKCEUnlisted: the person accepted what that means
 	Scopes        []string          // asked for; none leaves the parameter out
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
-	Registration  Registration      // zero: SignIn makes one in the order of the specification
+	Registration  client.Client     // ours at Issuer; zero: SignIn makes one in the order of the specification
 	Enterprise    *discovery.Issuer // that of Registration.Enterprise; nil: there is none
 	Device        bool              // let the person sign in on another device, as Config.Device
 	SelectAccount bool              // ask the issuer to let the person pick another account
@@ -68,7 +35,7 @@ type Request struct {
 	nonce         string            // ties the ID token to this sign-in (OpenID Connect Core §3.1.2.1); "" leaves it out
 
 	// AskClient asks the person for a client ID when there is no other way; nil means there is nobody to ask.
-	AskClient func(ctx context.Context, issuer string) (Registration, error)
+	AskClient func(ctx context.Context, issuer string) (client.Client, error)
 }
 
 // Tokens is one answer of a token endpoint.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/valetkey/valetkey/client"
 )
 
 const (
@@ -16,10 +18,10 @@ const (
 
 // push leaves the parameters of a sign-in with the issuer, and returns what stands for them in the browser's address
 // and how long it does (RFC 9126 §2). We authenticate as at the token endpoint.
-func push(ctx context.Context, client *http.Client, req Request, reg Registration, params url.Values) (reference string, life time.Duration, err error) {
+func push(ctx context.Context, web *http.Client, req Request, reg client.Client, params url.Values) (reference string, life time.Duration, err error) {
 	const step = "pushed request"
 	req.Registration = reg
-	r, err := postForm(ctx, client, req, step, req.Issuer.PushEndpoint, maps.Clone(params))
+	r, err := postForm(ctx, web, req, step, req.Issuer.PushEndpoint, maps.Clone(params))
 	if err != nil {
 		return "", 0, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -217,7 +218,7 @@ func TestPushFindsForgottenRegistration(t *testing.T) {
 func TestPushEchoesNoSecret(t *testing.T) {
 	r := newRig(t)
 	r.req.Issuer.PushEndpoint, r.req.Issuer.PushRequired = issuerID+pushPath, true
-	r.req.Registration = Registration{Issuer: issuerID, ClientID: "c", Secret: secret.New("hunter2"), AuthMethod: methodPost, Source: SourcePreRegistered}
+	r.req.Registration = client.Client{Issuer: issuerID, ClientID: "c", Secret: secret.New("hunter2"), AuthMethod: methodPost, Source: client.SourcePreRegistered}
 	r.issuer.Fault(pushPath, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		req.ParseForm()
 		oauthtest.OAuthError(400, "invalid_request", req.PostForm.Get("client_secret")+" "+req.PostForm.Get("state"))(w, req, next)
@@ -234,7 +235,7 @@ func TestPushIsRenewed(t *testing.T) {
 		r := newRig(t)
 		r.pushing(60)
 		flow, p := r.flow(), &pending{answers: make(chan answer, 1)}
-		reg := Registration{Issuer: issuerID, ClientID: "c", AuthMethod: methodNone}
+		reg := client.Client{Issuer: issuerID, ClientID: "c", AuthMethod: methodNone}
 		client, err := flow.client(t.Context(), r.req)
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/internal/secret"
 )
@@ -26,12 +27,9 @@ const (
 
 const softwareID = "valetkey"
 
-// maxClientID bounds what an issuer may call us; it travels in URLs.
-const maxClientID = 2048
-
 // prepare finds or makes the registration and the place the browser will come back to. The place comes first: a new
 // registration names it.
-func (f *Flow) prepare(ctx context.Context, client *http.Client, req Request) (Registration, *callback, error) {
+func (f *Flow) prepare(ctx context.Context, web *http.Client, req Request) (client.Client, *callback, error) {
 	reg, err := f.known(req)
 	if err != nil {
 		return reg, nil, err
@@ -47,11 +45,11 @@ func (f *Flow) prepare(ctx context.Context, client *http.Client, req Request) (R
 	}
 	// An earlier dynamic registration for other addresses than the one that was free is made anew: many issuers compare
 	// ports although RFC 8252 §7.3 says not to.
-	fits := reg.Source != SourceDynamic || cb.registeredIn(reg) || req.Issuer.RegistrationEndpoint == ""
+	fits := reg.Source != client.SourceDynamic || cb.registeredIn(reg) || req.Issuer.RegistrationEndpoint == ""
 	if reg.ClientID != "" && fits {
 		return reg, cb, nil
 	}
-	dynamic, err := f.registerDynamic(ctx, client, req, cb.uris(), browserGrants)
+	dynamic, err := f.registerDynamic(ctx, web, req, cb.uris(), browserGrants)
 	if err == nil {
 		return dynamic, cb, nil
 	}
@@ -70,42 +68,41 @@ func (f *Flow) prepare(ctx context.Context, client *http.Client, req Request) (R
 }
 
 // known is the registration that needs nobody: the person's own for this issuer, our metadata document, or an earlier
-// dynamic one. The zero Registration means there is none. The order is the MCP specification's (Client Registration
+// dynamic one. The zero Client means there is none. The order is the MCP specification's (Client Registration
 // Approaches).
-func (f *Flow) known(req Request) (Registration, error) {
+func (f *Flow) known(req Request) (client.Client, error) {
 	have, issuer := req.Registration, req.Issuer
-	if have.ClientID != "" && have.Source != SourceDynamic && have.Source != SourceDocument {
+	if have.ClientID != "" && have.Source != client.SourceDynamic && have.Source != client.SourceDocument {
 		if err := req.ownRegistration(); err != nil {
-			return Registration{}, err
+			return client.Client{}, err
 		}
-		have.Source = SourcePreRegistered
+		have.Source = client.SourcePreRegistered
 		var err error
 		have.AuthMethod, err = authMethod(have, issuer)
 		return have, err
 	}
 	if f.cfg.ClientMetadataURL != "" && issuer.ClientMetadataDocuments {
-		return Registration{
+		return client.Client{
 			Issuer:       issuer.ID,
 			ClientID:     f.cfg.ClientMetadataURL,
 			AuthMethod:   methodNone,
 			RedirectURIs: RedirectURIs(),
-			Source:       SourceDocument,
+			Source:       client.SourceDocument,
 		}, nil
 	}
-	expired := !have.SecretExpiry.IsZero() && !time.Now().Before(have.SecretExpiry)
-	if have.ClientID != "" && have.Source == SourceDynamic && have.Issuer == issuer.ID && !expired {
+	if have.ClientID != "" && have.Source == client.SourceDynamic && have.Issuer == issuer.ID && !have.Expired() {
 		return have, nil
 	}
-	return Registration{}, nil
+	return client.Client{}, nil
 }
 
 // askClient has the person give a client ID; closed is why the issuer does not register us, nil when it offers no way.
-func askClient(ctx context.Context, req Request, closed error) (Registration, error) {
-	fail := func(err error) (Registration, error) {
+func askClient(ctx context.Context, req Request, closed error) (client.Client, error) {
+	fail := func(err error) (client.Client, error) {
 		if err == nil {
-			return Registration{}, fmt.Errorf("%w %s", ErrNoRegistration, req.Issuer.ID)
+			return client.Client{}, fmt.Errorf("%w %s", ErrNoRegistration, req.Issuer.ID)
 		}
-		return Registration{}, fmt.Errorf("%w %s: %w", ErrNoRegistration, req.Issuer.ID, err)
+		return client.Client{}, fmt.Errorf("%w %s: %w", ErrNoRegistration, req.Issuer.ID, err)
 	}
 	if req.AskClient == nil {
 		return fail(closed)
@@ -119,14 +116,14 @@ func askClient(ctx context.Context, req Request, closed error) (Registration, er
 	case reg.Issuer != "" && reg.Issuer != req.Issuer.ID:
 		return fail(fmt.Errorf("the client ID that was given belongs to %s", reg.Issuer))
 	}
-	reg.Issuer, reg.Source = req.Issuer.ID, SourcePreRegistered
+	reg.Issuer, reg.Source = req.Issuer.ID, client.SourcePreRegistered
 	reg.AuthMethod, err = authMethod(reg, req.Issuer)
 	return reg, err
 }
 
 // authMethod is how reg authenticates at the token endpoint (RFC 7591 §2, RFC 8414 §2): with its key if it has one, else
 // as the issuer or the person said if it can be done, else what the secret and the issuer's list lead to.
-func authMethod(reg Registration, issuer *discovery.Issuer) (string, error) {
+func authMethod(reg client.Client, issuer *discovery.Issuer) (string, error) {
 	said, s, listed := reg.AuthMethod, reg.Secret, issuer.AuthMethods
 	if !reg.Key.Empty() {
 		if listed != nil && !slices.Contains(listed, methodKey) {
@@ -182,7 +179,7 @@ type clientMetadata struct {
 
 // registerDynamic registers us at the issuer, with one second try when it turns down a spelling that another one may
 // cure (OpenID Connect Registration, RFC 7591 §3.2.2).
-func (f *Flow) registerDynamic(ctx context.Context, client *http.Client, req Request, uris, grantTypes []string) (Registration, error) {
+func (f *Flow) registerDynamic(ctx context.Context, web *http.Client, req Request, uris, grantTypes []string) (client.Client, error) {
 	m := clientMetadata{
 		ClientName:      f.cfg.ClientName,
 		ClientURI:       f.cfg.ClientURI,
@@ -194,7 +191,7 @@ func (f *Flow) registerDynamic(ctx context.Context, client *http.Client, req Req
 		SoftwareID:      softwareID,
 		SoftwareVersion: f.cfg.SoftwareVersion,
 	}
-	reg, err := register(ctx, client, req.Issuer, m)
+	reg, err := register(ctx, web, req.Issuer, m)
 	var refused *Error
 	if !errors.As(err, &refused) {
 		return reg, err
@@ -212,7 +209,7 @@ func (f *Flow) registerDynamic(ctx context.Context, client *http.Client, req Req
 	default:
 		return reg, err
 	}
-	if again, errAgain := register(ctx, client, req.Issuer, m); errAgain == nil {
+	if again, errAgain := register(ctx, web, req.Issuer, m); errAgain == nil {
 		return again, nil
 	}
 	return reg, err
@@ -222,18 +219,18 @@ func secretMethod(method string) bool { return method == methodBasic || method =
 
 // register is one POST to the registration endpoint (RFC 7591 §3). What the issuer answers holds, also where it differs
 // from what was asked for (§3.2.1).
-func register(ctx context.Context, client *http.Client, issuer *discovery.Issuer, m clientMetadata) (Registration, error) {
+func register(ctx context.Context, web *http.Client, issuer *discovery.Issuer, m clientMetadata) (client.Client, error) {
 	const step = "registration"
 	body, err := json.Marshal(m)
 	if err != nil {
-		return Registration{}, err
+		return client.Client{}, err
 	}
-	r, err := send(ctx, client, issuer, step, issuer.RegistrationEndpoint, "application/json", bytes.NewReader(body), nil)
+	r, err := send(ctx, web, issuer, step, issuer.RegistrationEndpoint, "application/json", bytes.NewReader(body), nil)
 	if err != nil {
-		return Registration{}, err
+		return client.Client{}, err
 	}
 	if r.status != http.StatusCreated && r.status != http.StatusOK {
-		return Registration{}, r.refusal(issuer, step)
+		return client.Client{}, r.refusal(issuer, step)
 	}
 	var answer struct {
 		ClientID         string          `json:"client_id"`
@@ -245,17 +242,17 @@ func register(ctx context.Context, client *http.Client, issuer *discovery.Issuer
 		ManagementSecret secret.Text     `json:"registration_access_token"`
 	}
 	if err := json.Unmarshal(r.body, &answer); err != nil {
-		return Registration{}, r.unusable(issuer, step, "an answer that is no registration")
+		return client.Client{}, r.unusable(issuer, step, "an answer that is no registration")
 	}
-	if answer.ClientID == "" || len(answer.ClientID) > maxClientID {
-		return Registration{}, r.unusable(issuer, step, "no usable client ID")
+	if answer.ClientID == "" || len(answer.ClientID) > client.MaxID {
+		return client.Client{}, r.unusable(issuer, step, "no usable client ID")
 	}
-	reg := Registration{
+	reg := client.Client{
 		Issuer:          issuer.ID,
 		ClientID:        answer.ClientID,
 		Secret:          answer.Secret,
 		RedirectURIs:    answer.RedirectURIs,
-		Source:          SourceDynamic,
+		Source:          client.SourceDynamic,
 		ManagementURI:   answer.ManagementURI,
 		ManagementToken: answer.ManagementSecret,
 	}

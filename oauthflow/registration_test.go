@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -19,15 +20,15 @@ import (
 
 // Algorithm 4 of the checklist: pre-registered, document, earlier dynamic, dynamic.
 func TestRegistrationOrder(t *testing.T) {
-	mine := Registration{Issuer: issuerID, ClientID: "mine", Source: SourcePreRegistered}
-	earlier := Registration{Issuer: issuerID, ClientID: "dyn-earlier", Source: SourceDynamic, RedirectURIs: RedirectURIs()}
+	mine := client.Client{Issuer: issuerID, ClientID: "mine", Source: client.SourcePreRegistered}
+	earlier := client.Client{Issuer: issuerID, ClientID: "dyn-earlier", Source: client.SourceDynamic, RedirectURIs: RedirectURIs()}
 	elsewhere := earlier
 	elsewhere.Issuer = "https://other.example.com"
 	expired := earlier
 	expired.SecretExpiry = time.Now().Add(-time.Second)
 	for _, c := range []struct {
 		name      string
-		have      Registration
+		have      client.Client
 		document  bool // we have one
 		documents bool // the issuer takes them
 		want      string
@@ -38,9 +39,9 @@ func TestRegistrationOrder(t *testing.T) {
 		{"no document", earlier, false, true, "dyn-earlier"},
 		{"another issuer's", elsewhere, false, false, ""},
 		{"expired", expired, false, false, ""},
-		{"document that is no more", Registration{Issuer: issuerID, ClientID: documentURL, Source: SourceDocument}, false, true, ""},
-		{"none", Registration{}, false, false, ""},
-		{"no source means the person's own", Registration{Issuer: issuerID, ClientID: "mine"}, true, true, "mine"},
+		{"document that is no more", client.Client{Issuer: issuerID, ClientID: documentURL, Source: client.SourceDocument}, false, true, ""},
+		{"none", client.Client{}, false, false, ""},
+		{"no source means the person's own", client.Client{Issuer: issuerID, ClientID: "mine"}, true, true, "mine"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := New(Config{})
@@ -68,15 +69,15 @@ func TestMetadataDocument(t *testing.T) {
 	}))
 	r.cfg.ClientMetadataURL, r.req.Issuer.ClientMetadataDocuments = documentURL, true
 	reg, tokens := r.signIn()
-	if reg.Source != SourceDocument || reg.ClientID != documentURL || reg.AuthMethod != "none" || tokens.Refresh.Empty() || r.issuer.Count(demo.RegisterPath) != 0 {
+	if reg.Source != client.SourceDocument || reg.ClientID != documentURL || reg.AuthMethod != "none" || tokens.Refresh.Empty() || r.issuer.Count(demo.RegisterPath) != 0 {
 		t.Errorf("registration %+v", reg)
 	}
 }
 
 func TestAskClient(t *testing.T) {
 	static := demo.Client{ID: "by-hand", Secret: secret.New("given"), RedirectURIs: RedirectURIs()}
-	answer := func(reg Registration, err error) func(context.Context, string) (Registration, error) {
-		return func(_ context.Context, issuer string) (Registration, error) {
+	answer := func(reg client.Client, err error) func(context.Context, string) (client.Client, error) {
+		return func(_ context.Context, issuer string) (client.Client, error) {
 			if issuer != issuerID {
 				t.Errorf("asked for %s", issuer)
 			}
@@ -87,16 +88,16 @@ func TestAskClient(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		endpoint bool // there is one, and it is closed
-		ask      func(context.Context, string) (Registration, error)
+		ask      func(context.Context, string) (client.Client, error)
 		want     error
 	}{
-		{"no endpoint", false, answer(Registration{ClientID: "by-hand", Secret: secret.New("given")}, nil), nil},
-		{"closed endpoint", true, answer(Registration{ClientID: "by-hand", Secret: secret.New("given")}, nil), nil},
+		{"no endpoint", false, answer(client.Client{ClientID: "by-hand", Secret: secret.New("given")}, nil), nil},
+		{"closed endpoint", true, answer(client.Client{ClientID: "by-hand", Secret: secret.New("given")}, nil), nil},
 		{"nobody to ask", true, nil, ErrNoRegistration},
 		{"nobody to ask, no endpoint", false, nil, ErrNoRegistration},
-		{"a no", false, answer(Registration{}, no), no},
-		{"nothing", true, answer(Registration{}, nil), ErrNoRegistration},
-		{"another issuer's", true, answer(Registration{Issuer: "https://other.example.com", ClientID: "x"}, nil), ErrNoRegistration},
+		{"a no", false, answer(client.Client{}, no), no},
+		{"nothing", true, answer(client.Client{}, nil), ErrNoRegistration},
+		{"another issuer's", true, answer(client.Client{Issuer: "https://other.example.com", ClientID: "x"}, nil), ErrNoRegistration},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, oauthtest.StaticClients(static))
@@ -113,7 +114,7 @@ func TestAskClient(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || reg.Issuer != issuerID || reg.Source != SourcePreRegistered || reg.AuthMethod != methodBasic {
+			if err != nil || reg.Issuer != issuerID || reg.Source != client.SourcePreRegistered || reg.AuthMethod != methodBasic {
 				t.Errorf("%+v, %v", reg, err)
 			}
 		})
@@ -219,7 +220,7 @@ func TestForgottenRegistration(t *testing.T) {
 // A pre-registered client is the person's own: nothing is put in its place.
 func TestForgottenPreRegistered(t *testing.T) {
 	r := newRig(t, oauthtest.StaticClients(demo.Client{ID: "mine", RedirectURIs: RedirectURIs()}))
-	r.req.Registration = Registration{Issuer: issuerID, ClientID: "mine", Source: SourcePreRegistered}
+	r.req.Registration = client.Client{Issuer: issuerID, ClientID: "mine", Source: client.SourcePreRegistered}
 	r.issuer.Fault(demo.TokenPath, oauthtest.OAuthError(401, "invalid_client", "who?"))
 	if _, _, err := r.flow().SignIn(t.Context(), r.req); err == nil || r.issuer.Count(demo.RegisterPath) != 0 || len(r.urls) != 1 {
 		t.Errorf("%v", err)
@@ -282,7 +283,7 @@ func TestRegisteredElsewhere(t *testing.T) {
 			} else if strings.Contains(uri, "::1") {
 				t.Skip("no IPv6 here")
 			}
-			reg := Registration{ClientID: "mine", RedirectURIs: []string{uri}}
+			reg := client.Client{ClientID: "mine", RedirectURIs: []string{uri}}
 			cb, err := listen(t.Context(), reg)
 			if err != nil {
 				t.Fatal(err)
@@ -319,7 +320,7 @@ func TestAuthMethod(t *testing.T) {
 		{methodBasic, without, nil, "", true},
 		{"private_key_jwt", with, nil, "", true},
 	} {
-		got, err := authMethod(Registration{AuthMethod: c.said, Secret: c.secret}, &discovery.Issuer{ID: issuerID, AuthMethods: c.listed})
+		got, err := authMethod(client.Client{AuthMethod: c.said, Secret: c.secret}, &discovery.Issuer{ID: issuerID, AuthMethods: c.listed})
 		if got != c.want || (err != nil) != c.fails {
 			t.Errorf("%q, secret %v, listed %q: %q, %v", c.said, !c.secret.Empty(), c.listed, got, err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
@@ -34,7 +35,7 @@ type tokenAnswer struct {
 
 // oauth2Config is req as golang.org/x/oauth2 knows it. The style is never left to be found out by trying: that would post
 // a code twice.
-func oauth2Config(req Request, reg Registration, redirectURI string) *oauth2.Config {
+func oauth2Config(req Request, reg client.Client, redirectURI string) *oauth2.Config {
 	c := &oauth2.Config{
 		ClientID:    reg.ClientID,
 		RedirectURL: redirectURI,
@@ -56,15 +57,15 @@ func oauth2Config(req Request, reg Registration, redirectURI string) *oauth2.Con
 
 // exchange trades the code for tokens, in one POST (RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2). After a failure that
 // leaves open what the issuer did, the code counts as used.
-func exchange(ctx context.Context, client *http.Client, req Request, reg Registration, p *pending, code secret.Text) (*Tokens, error) {
+func exchange(ctx context.Context, web *http.Client, req Request, reg client.Client, p *pending, code secret.Text) (*Tokens, error) {
 	const step = "token"
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postTimeout)
 	defer cancel()
-	if client.Transport == nil {
+	if web.Transport == nil {
 		return nil, errors.New("oauthflow: Config.HTTP gave a client without a transport of its own")
 	}
-	rec := &recorder{base: client.Transport, key: req.Key}
-	own := *client
+	rec := &recorder{base: web.Transport, key: req.Key}
+	own := *web
 	own.Transport = rec
 	params := []oauth2.AuthCodeOption{oauth2.VerifierOption(p.verifier.Reveal())}
 	if !req.Unbound {
@@ -88,7 +89,7 @@ func exchange(ctx context.Context, client *http.Client, req Request, reg Registr
 }
 
 // refreshTokens is Flow.Refresh (RFC 6749 §6). golang.org/x/oauth2 has no refresh that carries a resource.
-func refreshTokens(ctx context.Context, client *http.Client, req Request, refresh secret.Text) (*Tokens, error) {
+func refreshTokens(ctx context.Context, web *http.Client, req Request, refresh secret.Text) (*Tokens, error) {
 	form := url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {refresh.Reveal()},
@@ -99,7 +100,7 @@ func refreshTokens(ctx context.Context, client *http.Client, req Request, refres
 	if len(req.Scopes) > 0 {
 		form.Set("scope", strings.Join(req.Scopes, " "))
 	}
-	r, err := postForm(ctx, client, req, "refresh", req.Issuer.TokenEndpoint, form)
+	r, err := postForm(ctx, web, req, "refresh", req.Issuer.TokenEndpoint, form)
 	if err != nil {
 		return nil, err
 	}
@@ -107,16 +108,16 @@ func refreshTokens(ctx context.Context, client *http.Client, req Request, refres
 }
 
 // revokeTokens is Flow.Revoke (RFC 7009 §2).
-func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh, access []secret.Text) error {
+func revokeTokens(ctx context.Context, web *http.Client, req Request, refresh, access []secret.Text) error {
 	var grants error
 	for _, token := range refresh {
-		if err := revoke(ctx, client, req, "refresh_token", token); err != nil {
+		if err := revoke(ctx, web, req, "refresh_token", token); err != nil {
 			grants = fmt.Errorf("refresh token not revoked: %w", err) // one word is enough, they are refused for one reason
 		}
 	}
 	var outlives error
 	for _, token := range access {
-		err := revoke(ctx, client, req, "access_token", token)
+		err := revoke(ctx, web, req, "access_token", token)
 		if refused := (*Error)(nil); errors.As(err, &refused) && refused.Code == "unsupported_token_type" {
 			continue // RFC 7009 §2.2.1: this issuer lets access tokens run out
 		}
@@ -133,17 +134,17 @@ func revokeTokens(ctx context.Context, client *http.Client, req Request, refresh
 	return cmp.Or(grants, outlives)
 }
 
-func revoke(ctx context.Context, client *http.Client, req Request, hint string, token secret.Text) error {
+func revoke(ctx context.Context, web *http.Client, req Request, hint string, token secret.Text) error {
 	if req.Issuer.RevocationEndpoint == "" {
 		return fmt.Errorf("%w: %s", ErrNoRevocation, req.Issuer.ID)
 	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
-	r, err := postForm(ctx, client, req, "revocation", req.Issuer.RevocationEndpoint, form)
+	r, err := postForm(ctx, web, req, "revocation", req.Issuer.RevocationEndpoint, form)
 	if err == nil && req.Registration.Secret.Empty() && r.refusal(req.Issuer, "revocation").Code == "invalid_request" {
 		// Servers on the Python SDK insist on the parameter. An empty one says the same as none (RFC 6749 §2.3.1), and to
 		// revoke twice does no harm.
 		form.Set("client_secret", "")
-		r, err = postForm(ctx, client, req, "revocation", req.Issuer.RevocationEndpoint, form)
+		r, err = postForm(ctx, web, req, "revocation", req.Issuer.RevocationEndpoint, form)
 	}
 	if err != nil {
 		return err
@@ -155,7 +156,7 @@ func revoke(ctx context.Context, client *http.Client, req Request, hint string, 
 }
 
 // postForm posts form with our authentication as registered (RFC 6749 §2.3.1), by one way only.
-func postForm(ctx context.Context, client *http.Client, req Request, step, endpoint string, form url.Values) (*reply, error) {
+func postForm(ctx context.Context, web *http.Client, req Request, step, endpoint string, form url.Values) (*reply, error) {
 	reg := req.Registration
 	method, err := authMethod(reg, req.Issuer)
 	if err != nil {
@@ -181,7 +182,7 @@ func postForm(ctx context.Context, client *http.Client, req Request, step, endpo
 		form.Set("client_id", reg.ClientID)
 	}
 	post := func() (*reply, error) {
-		return send(ctx, client, req.Issuer, step, endpoint, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), func(r *http.Request) error {
+		return send(ctx, web, req.Issuer, step, endpoint, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), func(r *http.Request) error {
 			if sign != nil {
 				sign(r)
 			}

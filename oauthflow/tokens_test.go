@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -111,7 +112,7 @@ func TestRefreshPostsOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
-				r.req.Registration = Registration{Issuer: issuerID, ClientID: "c", Source: SourceDynamic}
+				r.req.Registration = client.Client{Issuer: issuerID, ClientID: "c", Source: client.SourceDynamic}
 				r.issuer.Fault(demo.TokenPath, c.fault)
 				start := time.Now()
 				tokens, err := r.flow().Refresh(t.Context(), r.req, secret.New("rt"))
@@ -147,7 +148,7 @@ func TestRefreshPostsOnceOverTCP(t *testing.T) {
 	resp.Body.Close()
 	req := Request{
 		Issuer:       &discovery.Issuer{ID: issuerID, TokenEndpoint: server.URL + "/token"},
-		Registration: Registration{Issuer: issuerID, ClientID: "c"},
+		Registration: client.Client{Issuer: issuerID, ClientID: "c"},
 	}
 	if _, err := refreshTokens(t.Context(), server.Client(), req, secret.New("rt")); !errors.Is(err, ErrUnavailable) || posts.Load() != 1 {
 		t.Errorf("%d posts: %v", posts.Load(), err)
@@ -169,7 +170,7 @@ func TestRetryAfter(t *testing.T) {
 			}
 		}
 		r := newRig(t)
-		r.req.Registration = Registration{Issuer: issuerID, ClientID: "c"}
+		r.req.Registration = client.Client{Issuer: issuerID, ClientID: "c"}
 		r.issuer.Fault(demo.TokenPath, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			w.Header().Set("Retry-After", "30")
 			w.WriteHeader(503)

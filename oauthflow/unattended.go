@@ -20,13 +20,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
-)
-
-// Grant types by which a client gets tokens with nobody at a browser, for Registration.GrantType.
-const (
-	GrantClientCredentials = "client_credentials"                          // RFC 6749 §4.4; MCP's extension of that name
-	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1: workload identity, enterprises
 )
 
 const (
@@ -34,22 +29,19 @@ const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
-// Unattended reports whether tokens are to be had with no person at a browser, at any time anew.
-func (r Registration) Unattended() bool { return r.GrantType != "" }
-
 // obtain posts once for tokens of an unattended registration (RFC 6749 §4.4.2, RFC 7523 §2.1), with the resource. What
 // the issuer turns down is final: no other grant type is tried.
-func obtain(ctx context.Context, client *http.Client, req Request) (*Tokens, error) {
+func obtain(ctx context.Context, web *http.Client, req Request) (*Tokens, error) {
 	form := url.Values{"grant_type": {req.Registration.GrantType}}
 	if !req.Unbound {
 		form.Set("resource", req.Resource)
 	}
 	switch req.Registration.GrantType {
-	case GrantClientCredentials:
+	case client.GrantClientCredentials:
 		if req.Registration.Key.Empty() && req.Registration.Secret.Empty() { // RFC 6749 §4.4: confidential clients only
-			return nil, fmt.Errorf("%w %s: the grant type %s needs a client secret or a key", ErrNoRegistration, req.Issuer.ID, GrantClientCredentials)
+			return nil, fmt.Errorf("%w %s: the grant type %s needs a client secret or a key", ErrNoRegistration, req.Issuer.ID, client.GrantClientCredentials)
 		}
-	case GrantJWTBearer:
+	case client.GrantJWTBearer:
 		if req.Registration.Assertion.Empty() {
 			return nil, fmt.Errorf("%w %s: there is no assertion to show", ErrNoRegistration, req.Issuer.ID)
 		}
@@ -62,7 +54,7 @@ func obtain(ctx context.Context, client *http.Client, req Request) (*Tokens, err
 	}
 	req.addTo(form)
 	const step = "token"
-	r, err := postForm(ctx, client, req, step, req.Issuer.TokenEndpoint, form)
+	r, err := postForm(ctx, web, req, step, req.Issuer.TokenEndpoint, form)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +68,7 @@ func obtain(ctx context.Context, client *http.Client, req Request) (*Tokens, err
 
 // keyAssertion is our proof of being reg (RFC 7523 §2.2, §3), signed with its key. The audience is the issuer, not the
 // endpoint: an assertion for one issuer must be of no use at another.
-func keyAssertion(reg Registration, algorithms []string) (string, error) {
+func keyAssertion(reg client.Client, algorithms []string) (string, error) {
 	key, err := ParseKey(reg.Key)
 	if err != nil {
 		return "", err

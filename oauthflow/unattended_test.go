@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
@@ -51,7 +52,7 @@ func TestClientCredentials(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
 				r.req.Issuer.AuthMethods = test.methods
-				r.req.Registration = Registration{Issuer: issuerID, ClientID: "robot", Secret: secret.New("s%cret"), GrantType: GrantClientCredentials, Source: SourcePreRegistered}
+				r.req.Registration = client.Client{Issuer: issuerID, ClientID: "robot", Secret: secret.New("s%cret"), GrantType: client.GrantClientCredentials, Source: client.SourcePreRegistered}
 				r.issuer.Fault(demo.TokenPath, granting)
 				reg, tokens := r.signIn()
 				if reg.ClientID != "robot" || tokens.Access.Reveal() != "at" || !tokens.Refresh.Empty() || len(r.urls) != 0 {
@@ -92,7 +93,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		t.Run(fmt.Sprintf("%T %v", test.key, test.listed), func(t *testing.T) {
 			r := newRig(t)
 			r.req.Issuer.AuthMethods, r.req.Issuer.AssertionAlgorithms = []string{methodKey}, test.listed
-			r.req.Registration = Registration{Issuer: issuerID, ClientID: "robot", Key: inPEM(t, test.key), KeyID: "k1", GrantType: GrantClientCredentials, Source: SourcePreRegistered}
+			r.req.Registration = client.Client{Issuer: issuerID, ClientID: "robot", Key: inPEM(t, test.key), KeyID: "k1", GrantType: client.GrantClientCredentials, Source: client.SourcePreRegistered}
 			r.issuer.Fault(demo.TokenPath, granting)
 			_, err := r.flow().Obtain(t.Context(), r.req)
 			if test.want == "" {
@@ -129,7 +130,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 // An assertion is for one POST, so that one that was seen is of no use again.
 func TestEachAssertionIsNew(t *testing.T) {
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	reg := Registration{Issuer: issuerID, ClientID: "robot", Key: inPEM(t, key)}
+	reg := client.Client{Issuer: issuerID, ClientID: "robot", Key: inPEM(t, key)}
 	one, err := keyAssertion(reg, nil)
 	two, errTwo := keyAssertion(reg, nil)
 	if err != nil || errTwo != nil || one == two {
@@ -139,13 +140,13 @@ func TestEachAssertionIsNew(t *testing.T) {
 
 func TestWorkloadIdentity(t *testing.T) {
 	r := newRig(t)
-	r.req.Registration = Registration{Issuer: issuerID, ClientID: "workload", Assertion: secret.New("a.b.c"), GrantType: GrantJWTBearer, Source: SourcePreRegistered}
+	r.req.Registration = client.Client{Issuer: issuerID, ClientID: "workload", Assertion: secret.New("a.b.c"), GrantType: client.GrantJWTBearer, Source: client.SourcePreRegistered}
 	r.issuer.Fault(demo.TokenPath, granting)
 	if _, err := r.flow().Obtain(t.Context(), r.req); err != nil {
 		t.Fatal(err)
 	}
 	form := r.one(demo.TokenPath)
-	if form.Get("grant_type") != GrantJWTBearer || form.Get("assertion") != "a.b.c" || form.Get("resource") != serverURL || form.Get("client_id") != "workload" {
+	if form.Get("grant_type") != client.GrantJWTBearer || form.Get("assertion") != "a.b.c" || form.Get("resource") != serverURL || form.Get("client_id") != "workload" {
 		t.Errorf("posted %v", form)
 	}
 }
@@ -154,7 +155,7 @@ func TestWorkloadIdentity(t *testing.T) {
 func TestUnattendedIsNotTriedTwice(t *testing.T) {
 	for _, code := range []string{"invalid_grant", "invalid_client", "invalid_scope", "unauthorized_client"} {
 		r := newRig(t)
-		r.req.Registration = Registration{Issuer: issuerID, ClientID: "workload", Assertion: secret.New("a.b.c"), GrantType: GrantJWTBearer, Source: SourcePreRegistered}
+		r.req.Registration = client.Client{Issuer: issuerID, ClientID: "workload", Assertion: secret.New("a.b.c"), GrantType: client.GrantJWTBearer, Source: client.SourcePreRegistered}
 		r.issuer.Fault(demo.TokenPath, oauthtest.OAuthError(400, code, "the assertion a.b.c is not good"))
 		_, _, err := r.flow().SignIn(t.Context(), r.req)
 		var refused *Error
@@ -168,12 +169,12 @@ func TestUnattendedIsNotTriedTwice(t *testing.T) {
 }
 
 func TestUnattendedNeedsWhatItShows(t *testing.T) {
-	for name, reg := range map[string]Registration{
-		"no secret":      {Issuer: issuerID, ClientID: "c", GrantType: GrantClientCredentials},
-		"no assertion":   {Issuer: issuerID, ClientID: "c", GrantType: GrantJWTBearer},
+	for name, reg := range map[string]client.Client{
+		"no secret":      {Issuer: issuerID, ClientID: "c", GrantType: client.GrantClientCredentials},
+		"no assertion":   {Issuer: issuerID, ClientID: "c", GrantType: client.GrantJWTBearer},
 		"unknown":        {Issuer: issuerID, ClientID: "c", Secret: secret.New("s"), GrantType: "password"},
-		"another issuer": {Issuer: "https://other.example.com", ClientID: "c", Secret: secret.New("s"), GrantType: GrantClientCredentials},
-		"no method":      {Issuer: issuerID, ClientID: "c", Key: secret.New("k"), GrantType: GrantClientCredentials}, // none of its methods is with a key
+		"another issuer": {Issuer: "https://other.example.com", ClientID: "c", Secret: secret.New("s"), GrantType: client.GrantClientCredentials},
+		"no method":      {Issuer: issuerID, ClientID: "c", Key: secret.New("k"), GrantType: client.GrantClientCredentials}, // none of its methods is with a key
 	} {
 		r := newRig(t)
 		r.req.Registration = reg

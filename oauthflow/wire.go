@@ -36,7 +36,7 @@ type reply struct {
 
 // send posts body to one of the issuer's endpoints, once. Errors of the network, 5xx and 429 are ErrUnavailable; every
 // other status is in the reply.
-func send(ctx context.Context, client *http.Client, issuer *discovery.Issuer, step, endpoint, contentType string, body io.Reader, sign func(*http.Request) error) (*reply, error) {
+func send(ctx context.Context, web *http.Client, issuer *discovery.Issuer, step, endpoint, contentType string, body io.Reader, sign func(*http.Request) error) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, body)
@@ -50,7 +50,7 @@ func send(ctx context.Context, client *http.Client, issuer *discovery.Issuer, st
 			return nil, fmt.Errorf("%s at %s: %w", step, issuer.ID, err)
 		}
 	}
-	resp, err := client.Do(req)
+	resp, err := web.Do(req)
 	if err != nil {
 		return nil, unreachable(issuer, step, err)
 	}

@@ -1,0 +1,128 @@
+package client
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/valetkey/valetkey/internal/untrusted"
+)
+
+// Bounds of a client that the person enters, in bytes.
+const (
+	MaxID     = 2048 // it travels in URLs
+	MaxSecret = 4096
+)
+
+// Kind is what can be wrong with a client that the person enters.
+type Kind int
+
+const (
+	NoClientID       Kind = iota + 1
+	BadClientID           // too long, or not to be shown as it is
+	LongSecret            //
+	TwoWays               // it authenticates with a secret and with a key
+	KeyIDAlone            // of no key
+	UnknownGrantType      //
+	NoSecret              // client_credentials with neither secret nor key
+	NoAssertion           // jwt-bearer with nothing that says who this is
+	AssertionAlone        // says who this is, and the grant type has no use for it
+	RelativeFile          // whose meaning would hang on where a program was started
+	TwoAssertions         // an enterprise beside another way to get tokens
+	NoIssuer              // of an enterprise
+	EndpointAlone         // a token endpoint of an enterprise whose metadata is needed all the same
+)
+
+// Fault is what is wrong with a client. Whoever has names of their own for its parts says it in their own words.
+type Fault struct {
+	Kind      Kind
+	There     bool   // it is about the client at the enterprise
+	GrantType string // of the whole client
+}
+
+func (f *Fault) Error() string {
+	switch f.Kind {
+	case NoClientID:
+		return "there is no client ID"
+	case BadClientID:
+		return "the client ID is empty or not printable"
+	case LongSecret:
+		return fmt.Sprintf("the client secret is longer than %d characters", MaxSecret)
+	case TwoWays:
+		return "a client authenticates with a secret or with a key, not with both"
+	case KeyIDAlone:
+		return "a key ID is of no use without a private key"
+	case UnknownGrantType:
+		return fmt.Sprintf("the grant type %q is not known", untrusted.Text(f.GrantType, 100))
+	case NoSecret:
+		return fmt.Sprintf("the grant type %s needs a client secret or a private key", f.GrantType)
+	case NoAssertion:
+		return fmt.Sprintf("the grant type %s needs who this is", f.GrantType)
+	case AssertionAlone:
+		return fmt.Sprintf("assertion_file goes with the grant type %s only", GrantJWTBearer)
+	case RelativeFile:
+		return "assertion_file must be an absolute path"
+	case TwoAssertions:
+		return "a client with an enterprise has its assertions from there"
+	case NoIssuer:
+		return "the enterprise has no issuer"
+	}
+	return "the enterprise's token endpoint goes with an ID token only: for a sign-in by browser its metadata is needed"
+}
+
+// Check looks whether c is one that the person can have at an issuer: which secret, key, file and enterprise goes with which
+// grant type. An error is a *[Fault]. What keys and files hold is not looked at: to check a draft, any text stands in for what
+// has yet to be read.
+func (c Client) Check() error {
+	fault := func(kind Kind) error { return &Fault{Kind: kind, GrantType: c.GrantType} }
+	if kind := c.identity(); kind != 0 {
+		return fault(kind)
+	}
+	assertion := c.AssertionFile != "" || !c.Assertion.Empty()
+	switch {
+	case c.AssertionFile != "" && !filepath.IsAbs(c.AssertionFile):
+		return fault(RelativeFile)
+	case c.Enterprise != nil && (assertion || c.GrantType != GrantJWTBearer):
+		return fault(TwoAssertions)
+	case c.Enterprise != nil:
+		if kind := c.Enterprise.check(); kind != 0 {
+			return &Fault{kind, true, c.GrantType}
+		}
+	case c.GrantType == GrantJWTBearer && !assertion:
+		return fault(NoAssertion)
+	case c.GrantType != GrantJWTBearer && assertion:
+		return fault(AssertionAlone)
+	case c.GrantType == GrantClientCredentials && c.Secret.Empty() && c.Key.Empty(): // RFC 6749 §4.4: confidential clients only
+		return fault(NoSecret)
+	case c.GrantType != "" && c.GrantType != GrantClientCredentials && c.GrantType != GrantJWTBearer:
+		return fault(UnknownGrantType)
+	}
+	return nil
+}
+
+// identity looks at who c is at its issuer, and how it shows that; 0 means that nothing is wrong.
+func (c Client) identity() Kind {
+	switch {
+	case c.ClientID == "":
+		return NoClientID
+	case len(c.ClientID) > MaxID || untrusted.Text(c.ClientID, MaxID) != c.ClientID:
+		return BadClientID
+	case !c.Secret.Empty() && !c.Key.Empty():
+		return TwoWays
+	case c.Secret.Len() > MaxSecret:
+		return LongSecret
+	case c.KeyID != "" && c.Key.Empty():
+		return KeyIDAlone
+	}
+	return 0
+}
+
+func (e *Enterprise) check() Kind {
+	kind := e.identity()
+	switch {
+	case e.Issuer == "":
+		return NoIssuer
+	case kind == 0 && e.TokenEndpoint != "" && e.IDToken.Empty():
+		return EndpointAlone
+	}
+	return kind
+}
