@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/peer"
 )
@@ -47,7 +48,7 @@ type saying struct {
 // sayings20261129 are those of 2026-11-29, in the order of the file.
 func sayings20261129() []saying {
 	at := func(hour int) time.Time { return time.Date(2026, 11, 29, hour, 0, 0, 0, time.UTC) }
-	client := &ClientInfo{Name: "fake-host", Version: "1.2"}
+	host := &ClientInfo{Name: "fake-host", Version: "1.2"}
 	const mcp, id = "https://mcp.example.com/mcp", "https://issuer.example.com"
 	check := Check{Result: CheckWrong, At: at(1), Findings: []Finding{
 		{Name: CheckSignature, Result: FindingPassed, Text: "Signed by a key of the issuer."},
@@ -66,7 +67,7 @@ func sayings20261129() []saying {
 		Prefix: true, Bound: true, Bindable: true, Check: &check,
 		Quirks: []Quirk{{Name: QuirkAudience, Value: "api://fake", AcceptedAt: at(7)}, {Name: QuirkIssuer, Value: "https://fake.example"}, {Name: QuirkIssuerSlash},
 			{Name: QuirkNoResource}, {Name: QuirkPKCEUnlisted}, {Name: QuirkUnchecked}, {Name: QuirkParameters, Value: "access_type=offline"}, {Name: QuirkDPoP}},
-		Registration: &Registration{ClientID: "fake-client", Source: SourcePreRegistered, GrantType: "urn:ietf:params:oauth:grant-type:jwt-bearer", AssertionFile: "/run/fake", Enterprise: "https://idp.example.org"},
+		Registration: &client.Public{ClientID: "fake-client", Source: client.SourcePreRegistered, GrantType: "urn:ietf:params:oauth:grant-type:jwt-bearer", AssertionFile: "/run/fake", Enterprise: "https://idp.example.org"},
 	}
 	open := Grant{Server: mcp, Resource: mcp, Account: "default", Scopes: []string{}, State: StateReady, Consents: []Consent{}}
 
@@ -76,21 +77,21 @@ func sayings20261129() []saying {
 	full := TokenRequest{
 		Resource: mcp, Account: "work", Scopes: []string{"files:read", "files:write"}, MinValidS: 120, Interaction: InteractionAsk, Reason: "list <files> & more",
 		Challenges: []string{`Bearer error="insufficient_scope", scope="files:write"`}, Refused: secret.New("fake-token").SHA256(),
-		Proof: &Proof{Method: "POST", URL: mcp, Nonce: "fake-nonce"}, RerunS: 30, Client: client,
+		Proof: &Proof{Method: "POST", URL: mcp, Nonce: "fake-nonce"}, RerunS: 30, Client: host,
 	}
 	least := TokenRequest{Resource: mcp}
 	register := func(r RegistrationRequest) saying {
 		return saying{"POST /v1/client", func(ctx context.Context, c *Client) (any, error) { return c.Register(ctx, r) }, r, &Registered{Issuer: id, ClientID: r.ClientID}, nil}
 	}
-	signIn := SignInRequest{Resource: mcp, Account: "work", Scopes: []string{"files:read"}, Reason: "because", Device: true, Quirks: []string{"parameters=access_type=offline&prompt=login", "dpop"}, Client: client}
-	forget := ForgetRequest{Resource: mcp, Account: "work", Client: client}
+	signIn := SignInRequest{Resource: mcp, Account: "work", Scopes: []string{"files:read"}, Reason: "because", Device: true, Quirks: []string{"parameters=access_type=offline&prompt=login", "dpop"}, Client: host}
+	forget := ForgetRequest{Resource: mcp, Account: "work", Client: host}
 	all := []saying{
 		{"POST /v1/token", tokenFor(full), full, &Token{AccessToken: secret.New("fake.access.token"), TokenType: "DPoP", DPoP: "fake.proof.jwt", ExpiresAt: at(8), Scope: "files:read files:write", Resource: mcp, Issuer: id, Account: "work"}, nil},
 		{"POST /v1/token", tokenFor(least), least, &Token{AccessToken: secret.New("fake.access.token"), TokenType: "Bearer", Resource: mcp, Issuer: id, Account: "default"}, nil},
 		{"POST /v1/explain", func(ctx context.Context, c *Client) (any, error) { return c.Explain(ctx, full) }, full, &Explained{Resource: mcp, Issuer: id, Account: "work", Scope: "files:read", ExpiresAt: at(9), Check: check}, nil},
 		{"POST /v1/signin", func(ctx context.Context, c *Client) (any, error) { return c.SignIn(ctx, signIn) }, signIn, &grant, nil},
 		{"POST /v1/forget", func(ctx context.Context, c *Client) (any, error) { return c.Forget(ctx, forget) }, forget, &Forgotten{Grants: []Grant{open}, NotRevoked: []string{"The issuer has no revocation endpoint."}}, nil},
-		register(RegistrationRequest{Resource: mcp, Issuer: id, ClientID: "fake-client", ClientSecret: secret.New("fake-client-secret"), GrantType: "client_credentials", Client: client}),
+		register(RegistrationRequest{Resource: mcp, Issuer: id, ClientID: "fake-client", ClientSecret: secret.New("fake-client-secret"), GrantType: "client_credentials", Client: host}),
 		register(RegistrationRequest{Issuer: id, ClientID: "fake-client", PrivateKey: secret.New("-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----\n"), KeyID: "fake-key-id"}),
 		register(RegistrationRequest{Resource: mcp, ClientID: "fake-client", GrantType: "urn:ietf:params:oauth:grant-type:jwt-bearer", AssertionFile: "/run/fake/identity"}),
 		register(RegistrationRequest{Resource: mcp, ClientID: "fake-client", ClientSecret: secret.New("fake-client-secret"), Enterprise: &EnterpriseClient{

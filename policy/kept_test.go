@@ -1,4 +1,4 @@
-package terminal_test
+package policy_test
 
 import (
 	"os"
@@ -10,11 +10,11 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
-	"github.com/valetkey/valetkey/terminal"
+	"github.com/valetkey/valetkey/policy"
 )
 
 // keptPolicy is the policy file of 2026-11-29, where nobody else may change it or read what it names.
-func keptPolicy(t *testing.T) *terminal.Policy {
+func keptPolicy(t *testing.T) *policy.File {
 	t.Helper()
 	from, to := filepath.Join("testdata", "kept", "2026-11-29"), t.TempDir()
 	for _, name := range []string{"policy.json", "secret", "key.pem", "identity.jwt"} {
@@ -26,7 +26,7 @@ func keptPolicy(t *testing.T) *terminal.Policy {
 			t.Fatal(err)
 		}
 	}
-	p, err := terminal.LoadPolicy(filepath.Join(to, "policy.json"))
+	p, err := policy.Load(filepath.Join(to, "policy.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestKeptPolicyClients(t *testing.T) {
 	}
 	pem, assertion := string(key), strings.TrimSpace(string(jwt))
 	type client struct{ id, secret, key, keyID, grantType, assertion, endpoint, idToken string }
-	seen := func(c terminal.PolicyClient) client {
+	seen := func(c policy.Client) client {
 		return client{c.ClientID, c.Secret.Reveal(), c.Key.Reveal(), c.KeyID, c.GrantType, c.Assertion.Reveal(), c.TokenEndpoint, c.IDToken.Reveal()}
 	}
 	for name, want := range map[string]struct{ here, there client }{
