@@ -6,11 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/valetkey/valetkey/face"
@@ -103,20 +101,20 @@ func TestAskSaysWhatIsSo(t *testing.T) {
 			return err
 		}
 		hinted(t, missing("claude"), localapi.ErrSignInRequired, "nobody signed in to mcp.example.com yet", asking)
-		time.Sleep(answerTime + time.Second)
+		time.Sleep(121 * time.Second)
 		person(always)
 		h.mustToken(host("cursor"))
 		person(no)
 		hinted(t, missing("claude"), localapi.ErrConsentRequired, "claude was not allowed to use mcp.example.com yet", asking)
 		time.Sleep(time.Second)
-		denied(t, missing("claude"), "said no to this a moment ago", denyCooldown-time.Second)
-		time.Sleep(denyCooldown)
+		denied(t, missing("claude"), "said no to this a moment ago", 59*time.Second)
+		time.Sleep(60 * time.Second)
 		person(silent)
 		for range 2 {
 			hinted(t, missing("claude"), localapi.ErrConsentRequired, "claude was not allowed to use mcp.example.com yet", asking)
-			time.Sleep(answerTime + time.Second)
+			time.Sleep(121 * time.Second)
 		}
-		denied(t, missing("claude"), "two of its questions were not answered", quietTime-time.Second)
+		denied(t, missing("claude"), "two of its questions were not answered", 5*time.Minute-time.Second)
 		if n := len(h.questions()); n != 5 {
 			t.Errorf("%d questions", n)
 		}
@@ -172,38 +170,6 @@ func TestSameQuestionIsShownOnce(t *testing.T) {
 	})
 }
 
-func TestNoAndSilenceQuietAHost(t *testing.T) {
-	inHouse(t, func(t *testing.T, h *house) {
-		h.mustToken(host("claude"))
-		h.person = no
-		_, err := h.token(host("cursor"))
-		denied(t, err, "said no", 60*time.Second)
-		time.Sleep(20 * time.Second)
-		_, err = h.token(host("cursor"))
-		denied(t, err, "a moment ago", 40*time.Second)
-		time.Sleep(40 * time.Second)
-
-		h.person = silent
-		began := time.Now()
-		_, err = h.token(host("cursor"))
-		denied(t, err, "did not answer", 0)
-		if took := time.Since(began); took != answerTime {
-			t.Errorf("the question stood for %v", took)
-		}
-		h.token(host("cursor"))
-		_, err = h.token(host("cursor"))
-		denied(t, err, "paused", quietTime)
-		if p := h.broker.State().Paused; len(p) != 1 || p[0].Name != "cursor" {
-			t.Errorf("paused = %+v", p)
-		}
-		h.person = always
-		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishResume, Host: host("cursor").Host.Key}); err != nil {
-			t.Fatal(err)
-		}
-		h.mustToken(host("cursor"))
-	})
-}
-
 func TestPause(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.mustToken(host("claude"))
@@ -226,56 +192,11 @@ func TestPause(t *testing.T) {
 		if n := len(h.broker.State().Paused); n != 2 {
 			t.Errorf("%d paused hosts", n)
 		}
-	})
-}
-
-func TestFloodsAreBounded(t *testing.T) {
-	inHouse(t, func(t *testing.T, h *house) {
-		h.mustToken(host("claude"), "read")
-		h.person = silent
-		var wg sync.WaitGroup
-		for _, s := range []string{"s1", "s2", "s3"} {
-			wg.Go(func() { h.token(host("greedy"), s) })
-		}
-		synctest.Wait()
-		_, err := h.token(host("greedy"), "s4")
-		denied(t, err, "too many questions", 10*time.Second)
-		if n := len(h.questions()); n != 2 { // the first sign-in's, and one on the screen
-			t.Errorf("%d questions were shown at once", n-1)
-		}
-		if n := len(h.broker.State().Waiting); n != 3 {
-			t.Errorf("%d questions wait", n)
-		}
-		wg.Wait()
-
-		h.person = no
-		for n := range 7 {
-			_, err = h.token(host("pushy"), "p"+strconv.Itoa(n))
-		}
-		denied(t, err, "too many questions", asksWindow)
-	})
-}
-
-func TestHangingUpTakesTheQuestionAway(t *testing.T) {
-	inHouse(t, func(t *testing.T, h *house) {
-		h.mustToken(host("claude"))
-		stands := make(chan time.Duration, 1)
-		h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
-			began := time.Now()
-			<-ctx.Done()
-			stands <- time.Since(began)
-			return face.Answer{}, nil
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		if _, err := h.broker.Token(ctx, host("cursor"), localapi.TokenRequest{Resource: serverURL}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, localapi.ErrUnavailable) {
-			t.Errorf("err = %v", err)
-		}
-		if stood := <-stands; stood != 12*time.Second {
-			t.Errorf("the question stood for %v, want the host's 10 s and 2 s of grace", stood)
-		}
 		h.person = always
-		h.mustToken(host("cursor")) // it was not the person's silence
+		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishResume, Host: host("cursor").Host.Key}); err != nil {
+			t.Fatal(err)
+		}
+		h.mustToken(host("cursor"))
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
@@ -76,6 +77,7 @@ type Broker struct {
 	flow     *oauthflow.Flow
 	records  records
 	activity *activity
+	desk     *asking.Desk
 	log      *slog.Logger
 
 	ctx  context.Context // ends with Close
@@ -96,8 +98,7 @@ type Broker struct {
 	forwarded map[string]string        // by use: the token forwarded last, by SHA-256
 	handed    map[string]handed        // by use: what a header helper was given last
 	underWay  map[*underWay]struct{}
-	asking    asking
-	lastID    int
+	lastID    int // of sign-ins
 
 	identities map[string]chan struct{} // by name: holds one token, as a grant's turn
 	unsaved    map[string]identity      // by name: what the keychain did not take
@@ -167,9 +168,9 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		forwarded: map[string]string{}, handed: map[string]handed{}, underWay: map[*underWay]struct{}{},
 		identities: map[string]chan struct{}{}, unsaved: map[string]identity{}, manners: map[string]manner{},
 	}
-	b.asking.init()
 	b.flow = cfg.Flow(b.showPage)
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.desk = asking.New(b.ctx, asking.Config{Ask: cfg.Ask, OnChange: cfg.OnChange, Settled: b.noteSettled, Halted: b.halted})
 	b.jobs.Go(func() {
 		if err := b.load(keystore.Quiet(b.ctx)); err != nil && b.ctx.Err() == nil {
 			b.log.Warn("the keychain could not be read at start", "error", err)
@@ -182,6 +183,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 func (b *Broker) Close() {
 	b.stop()
 	b.jobs.Wait()
+	b.desk.Close()
 	b.activity.close()
 }
 

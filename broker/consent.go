@@ -136,15 +136,3 @@ func scopeRows(offered, required, had scopes) []face.Scope {
 	}
 	return rows
 }
-
-// suspect counts a peer that changed between request and answer towards a pause of its host.
-func (b *Broker) suspect(h peer.Host) {
-	b.mu.Lock()
-	id := hostID(h)
-	if b.asking.unanswered[id]++; b.asking.unanswered[id] >= 2 {
-		delete(b.asking.unanswered, id)
-		b.halt(id, face.Paused{Host: id, Name: h.Name, Until: time.Now().Add(quietTime), Why: "it changed between its request and the answer, twice"})
-	}
-	b.mu.Unlock()
-	b.cfg.OnChange()
-}

@@ -177,16 +177,17 @@ func (b *Broker) revoke(ctx context.Context, rec record, access []secret.Text) e
 // drop lets go of g in memory, and ends what goes on with it.
 func (b *Broker) drop(g *grant) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	g.gone = true
 	clear(g.held)
 	g.record.Refresh, g.record.Replaced = kept{}, nil
-	b.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", words.Host(g.record.Server)).
-		WithHint("ask again to have the person sign in anew"), func(u *underWay) bool { return u.grant == g })
 	for i, o := range b.grants {
 		if o == g {
 			b.grants = append(b.grants[:i:i], b.grants[i+1:]...)
 			break
 		}
 	}
+	server := g.record.Server
+	b.mu.Unlock()
+	b.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", words.Host(server)).
+		WithHint("ask again to have the person sign in anew"), func(u *underWay) bool { return u.grant == g })
 }

@@ -56,13 +56,19 @@ func (b *Broker) begin(ctx context.Context, g *grant, w *want) {
 	})
 }
 
-// withdraw ends the requests under way that which picks. Callers hold mu.
+// withdraw ends the requests under way that which picks. What allowed them must be gone already.
 func (b *Broker) withdraw(err *localapi.Error, which func(*underWay) bool) {
+	var ended []*underWay
+	b.mu.Lock()
 	for u := range b.underWay {
 		if which(u) {
 			delete(b.underWay, u)
-			u.withdrawn(err)
+			ended = append(ended, u)
 		}
+	}
+	b.mu.Unlock()
+	for _, u := range ended {
+		u.withdrawn(err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -254,8 +255,8 @@ func TestWithdrawn(t *testing.T) {
 			h.token(host("claude"), "admin")
 		}, localapi.ErrConsentDenied, "this program is paused: you said that you had not started what it asked for", false, false},
 		"changed, twice": {func(_ *testing.T, h *house) {
-			h.broker.suspect(host("claude").Host)
-			h.broker.suspect(host("claude").Host)
+			h.broker.desk.Suspect(host("claude").Host)
+			h.broker.desk.Suspect(host("claude").Host)
 		}, localapi.ErrConsentDenied, "this program is paused: it changed between its request and the answer, twice", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -298,6 +299,33 @@ func TestWithdrawn(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestPauseMissesNoRequest: a request that is let through while its host is being paused is ended.
+func TestPauseMissesNoRequest(t *testing.T) {
+	h := newHouse(t).open()
+	defer func() { h.broker.Close() }()
+	claude := host("claude")
+	h.mustForward(claude)
+	for round := range 30000 {
+		ended, end := context.WithCancelCause(t.Context())
+		started, answered := make(chan struct{}), make(chan error)
+		go func() {
+			close(started)
+			_, err := h.broker.Forward(t.Context(), claude, localapi.TokenRequest{Resource: serverURL}, func(err error) { end(err) })
+			answered <- err
+		}()
+		<-started
+		for began, wait := time.Now(), time.Duration(round%60)*50*time.Nanosecond; time.Since(began) < wait; { // each moment of its way is met
+		}
+		h.broker.desk.Suspect(claude.Host)
+		h.broker.desk.Suspect(claude.Host)
+		if err := <-answered; err == nil && ended.Err() == nil {
+			t.Fatal("a request goes on although its host is paused")
+		}
+		h.broker.desk.Resume(asking.HostID(claude.Host))
+		end(nil)
 	}
 }
 

@@ -89,7 +89,7 @@ func (b *Broker) Status(ctx context.Context) (*localapi.Status, error) {
 	defer b.mu.Unlock()
 	s := &localapi.Status{
 		Version: b.cfg.Version, APIMinor: localapi.APIMinor, PID: os.Getpid(), Face: b.cfg.Face, Keychain: b.keychain,
-		Servers: len(grants), Waiting: len(b.asking.pending),
+		Servers: len(grants), Waiting: len(b.desk.Waiting()),
 	}
 	for _, g := range grants {
 		if g.State == localapi.StateSignIn {
@@ -114,29 +114,19 @@ func (b *Broker) Open(context.Context, *peer.Peer, localapi.OpenRequest) (*local
 // State is everything a window or the tray draws, as of now.
 func (b *Broker) State() face.State {
 	grants := b.shownGrants()
-	now := time.Now()
+	waiting, paused := b.desk.Waiting(), b.desk.Pauses()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := face.State{
 		Version: b.cfg.Version, Socket: b.cfg.Socket, Keychain: b.keychain, Grants: grants,
-		Waiting: []face.Question{}, SignIns: []face.SignIn{}, Paused: []face.Paused{}, Activity: b.activity.shown(),
+		Waiting: waiting, SignIns: []face.SignIn{}, Paused: paused, Activity: b.activity.shown(),
 	}
 	if b.keychain == keychainOK && len(b.problems) > 0 {
 		s.Keychain = strings.Join(b.problems, " ")
 	}
-	for _, p := range b.asking.pending {
-		s.Waiting = append(s.Waiting, p.q)
-	}
-	slices.SortFunc(s.Waiting, func(a, b face.Question) int { return a.Asked.Compare(b.Asked) })
 	for _, in := range b.signIns {
 		s.SignIns = append(s.SignIns, in.SignIn)
 	}
 	slices.SortFunc(s.SignIns, func(a, b face.SignIn) int { return a.Started.Compare(b.Started) })
-	for id := range b.asking.paused {
-		if p, ok := b.asking.pausedNow(id, now); ok {
-			s.Paused = append(s.Paused, p.Paused)
-		}
-	}
-	slices.SortFunc(s.Paused, func(a, b face.Paused) int { return strings.Compare(a.Name, b.Name) })
 	return s
 }

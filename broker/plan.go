@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
@@ -248,7 +249,7 @@ func (b *Broker) consent(ctx context.Context, w *want, q face.Question, t *targe
 	var answer face.Answer
 	var err error
 	if w.quiet {
-		w.unasked = questionKey(q)
+		w.unasked = asking.Key(q)
 		answer, w.rule, err = b.askQuietly(q)
 	} else {
 		answer, w.rule, err = b.ask(ctx, q)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
@@ -87,7 +88,7 @@ func (b *Broker) agreed(t *target, w *want, offered scopes) *localapi.Consent {
 		return nil
 	}
 	for _, y := range s.yes {
-		same := hostID(y.host) == hostID(w.from.Host) && (y.Mode == localapi.ModeAlways || y.Mode == localapi.ModeHour || y.host.Instance == w.from.Host.Instance)
+		same := asking.HostID(y.host) == asking.HostID(w.from.Host) && (y.Mode == localapi.ModeAlways || y.Mode == localapi.ModeHour || y.host.Instance == w.from.Host.Instance)
 		if same && (y.Mode != localapi.ModeOnce || w.forward) && scopeSet(y.Scopes).covers(offered) {
 			return &y.Consent
 		}

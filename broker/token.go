@@ -96,15 +96,8 @@ func (b *Broker) Token(ctx context.Context, from *peer.Peer, req localapi.TokenR
 // askBeside has the person asked what req misses, for a host that does not wait for them, and returns what that host is
 // told: that they are asked now, or why they cannot be. question is the one that was not put to them; "" if there was none.
 func (b *Broker) askBeside(from *peer.Peer, req localapi.TokenRequest, question string, missing error) error {
-	if b.cfg.Ask == nil && question != "" {
-		return nobodyToAsk()
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.asking.pending[question] == nil {
-		if err := b.asking.mayAsk(question, hostID(from.Host), time.Now()); err != nil {
-			return err
-		}
+	if err := b.desk.MayAsk(from.Host, question); err != nil {
+		return err
 	}
 	req.Interaction = localapi.InteractionAuto
 	b.jobs.Go(func() { b.askWithout(from, req) })
@@ -209,10 +202,7 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 	if err := b.load(ctx); err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	err := b.paused(w)
-	b.mu.Unlock()
-	if err != nil {
+	if err := b.paused(w); err != nil {
 		return nil, err
 	}
 	switch {
@@ -226,24 +216,19 @@ func (b *Broker) token(ctx context.Context, w *want) (*localapi.Token, error) {
 		}
 	}
 	for range 8 { // each pass asks, signs in or refreshes at most once, and none of them twice for the same cause
+		next := step{do: func(ctx context.Context) error { return b.firstSignIn(ctx, w) }}
 		b.mu.Lock()
-		if err := b.paused(w); err != nil { // meanwhile
-			b.mu.Unlock()
-			return nil, err
-		}
 		g := b.find(w.url, w.account, w.from.Host)
-		if g == nil {
-			b.mu.Unlock()
-			if err := b.firstSignIn(ctx, w); err != nil {
-				return nil, err
-			}
-			continue
+		if g != nil {
+			next = b.plan(g, w)
 		}
-		next := b.plan(g, w)
 		if next.serve != nil {
 			b.begin(ctx, g, w)
 		}
 		b.mu.Unlock()
+		if err := b.paused(w); err != nil { // meanwhile; whoever pauses a host does so before they end what it has under way
+			return nil, err
+		}
 		if next.serve != nil {
 			again, err := b.guard(ctx, g, w, next.serve)
 			switch {
@@ -281,7 +266,7 @@ func (b *Broker) find(url, account string, host peer.Host) *grant {
 // release looks at the peer once more and hands the token out.
 func (b *Broker) release(g *grant, w *want, h *held) (*localapi.Token, error) {
 	if err := w.from.Check(); err != nil {
-		b.suspect(w.from.Host)
+		b.desk.Suspect(w.from.Host)
 		w.rule = "the program changed between its request and the answer"
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the program that asked is gone or has become another: %v", err)
 	}

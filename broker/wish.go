@@ -66,11 +66,7 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 	case face.WishAccept, face.WishTakeBack:
 		return b.wishQuirk(ctx, w)
 	case face.WishResume:
-		b.mu.Lock()
-		delete(b.asking.paused, w.Host)
-		delete(b.asking.unanswered, w.Host)
-		b.mu.Unlock()
-		b.cfg.OnChange()
+		b.desk.Resume(w.Host)
 		return nil
 	}
 	return localapi.Errorf(localapi.ErrBadRequest, "there is no wish %q", w.Kind)
@@ -119,6 +115,7 @@ func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
 			return err
 		}
 		b.mu.Lock()
+		server := g.record.Server
 		g.running = slices.DeleteFunc(g.running, func(c running) bool { return c.Host == w.Host })
 		kept := slices.ContainsFunc(g.record.Consents, func(c localapi.Consent) bool { return c.Host == w.Host })
 		b.mu.Unlock()
@@ -132,10 +129,8 @@ func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
 		if err != nil {
 			return err
 		}
-		b.mu.Lock()
-		b.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", words.Host(g.record.Server)).
+		b.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", words.Host(server)).
 			WithHint("ask again to have them decide anew"), func(u *underWay) bool { return u.grant == g && u.host.Key == w.Host })
-		b.mu.Unlock()
 	}
 	b.activity.add(face.Entry{Time: time.Now(), Event: "revoke", HostKey: w.Host, Resource: w.Resource, Account: w.Account, Decision: "done", Rule: "you took the consent back"})
 	b.cfg.OnChange()

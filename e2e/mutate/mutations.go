@@ -119,7 +119,7 @@ var mutations = []mutation{
 	{"XDP-6 a bound token goes with a proof", "gateway/exchange.go", "if x.token.Binding != nil {", `if x.token.Binding != nil && x.server == "" {`, nil},
 	{"TOK-14 a code is posted once", "oauthflow/wire.go", "	if c.sent {\n", "	if c.sent && c.got != nil {\n", nil},
 	{"SEC-14 consent is one host's", "broker/consent.go", `if c.Host == host.Key && host.Key != "" &&`, `if host.Key != "" &&`, nil},
-	{"SCP-7 a no holds", "broker/ask.go", "a.denied[key] = now.Add(denyCooldown)", "a.denied[key] = now", nil},
+	{"SCP-7 a no holds", "broker/asking/asking.go", "d.denied[p.key] = now.Add(denyCooldown)", "d.denied[p.key] = now", nil},
 	{"BCK-4 only after clean misses", "discovery/resource.go", "	case s.page:\n", "	case false:\n", nil},
 	{"BCK-4 not where a place was named", "discovery/resource.go", "	case slices.ContainsFunc(challenges, func(c Challenge) bool { return c.ResourceMetadata() != \"\" }):\n		return ErrNotFound", "	case false:\n		return ErrNotFound", nil},
 	{"BCK-4 the policy says so", "policy/rules.go", "q.Kind != face.KindForget && !c.unpublished", "q.Kind == face.KindForget && !c.unpublished", nil},
