@@ -35,7 +35,9 @@ var floors = map[string]struct {
 	"gateway":              {[]string{"discovery", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
 	"bridge":               {[]string{"localapi"}, "it carries messages and knows nothing of what is in them that is secret"},
 	"hosts":                {[]string{"localapi"}, "it edits files that others own and knows nothing of what is in them that is secret"},
-	"broker":               {[]string{"broker/asking", "client", "discovery", "dpop", "face", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "peer", "tokencheck", "words"}, "the head speaks to the person in face's words and to hosts in localapi's"},
+	"broker":               {[]string{"broker/asking", "broker/ledger", "broker/tokens", "client", "discovery", "dpop", "face", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "peer", "tokencheck", "words"}, "the head speaks to the person in face's words and to hosts in localapi's"},
+	"broker/tokens":        {[]string{"broker/ledger", "client", "discovery", "dpop", "face", "internal/secret", "keystore", "localapi", "oauthflow", "tokencheck", "words"}, "it gets tokens with what the ledger keeps, and asks nobody"},
+	"broker/ledger":        {[]string{"client", "internal/secret", "keystore", "localapi", "words"}, "it knows the keychain and nothing of questions, sign-ins or tokens"},
 	"words":                {nil, "it shapes text and knows nothing of what it is about"},
 	"broker/asking":        {[]string{"face", "localapi", "peer"}, "it takes questions and knows nothing of what they are about"},
 	"face":                 {[]string{"internal/secret", "localapi", "peer"}, "words, no rules"},
@@ -86,7 +88,7 @@ var environs = []string{".", "cmd/vk", "internal/demo/vkdemo", "localapi", "e2e"
 
 // revealers are the files that may open a secret.Text, and for whom.
 var revealers = map[string]string{
-	"broker/record.go":            "the keychain",
+	"broker/ledger/record.go":     "the keychain",
 	"client/sealed.go":            "the keychain, and the app to which the person hands a client",
 	"cmd/vk/verbs.go":             "the host that ran vk",
 	"cmd/vk/headers.go":           "the host that ran vk",

@@ -3,11 +3,14 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/valetkey/valetkey/broker/asking"
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -62,14 +65,41 @@ func (b *Broker) noteSettled(q face.Question, answer face.Answer, err error) {
 
 // halted ends what the host with that ID has under way.
 func (b *Broker) halted(host string, why *localapi.Error) {
-	b.withdraw(why, func(u *underWay) bool { return asking.HostID(u.host) == host })
+	b.uses.withdraw(why, func(_ *ledger.Grant, by peer.Host) bool { return asking.HostID(by) == host })
 }
 
 // paused refuses a host that must get no tokens for now.
-func (b *Broker) paused(w *want) error {
-	err := b.desk.Paused(w.from.Host)
+func (b *Broker) paused(a *attempt) error {
+	err := b.desk.Paused(a.from.Host)
 	if err != nil {
-		w.rule = "this program is paused"
+		a.rule = "this program is paused"
 	}
 	return err
+}
+
+// askBeside has the person asked what req misses, for a host that does not wait for them, and returns what that host is
+// told: that they are asked now, or why they cannot be. question is the one that was not put to them; "" if there was none.
+func (b *Broker) askBeside(from *peer.Peer, req localapi.TokenRequest, question string, missing error) error {
+	if err := b.desk.MayAsk(from.Host, question); err != nil {
+		return err
+	}
+	req.Interaction = localapi.InteractionAuto
+	b.jobs.Go(func() { b.askWithout(from, req) })
+	var said *localapi.Error
+	if errors.As(missing, &said) {
+		said.Hint = "Valet Key asks about it now: answer there, then try again"
+	}
+	return missing
+}
+
+// askWithout asks the person what req needs, for a host that cannot wait for them: what they allow for longer than once
+// is there when it asks again. Nobody gets the token, so nothing is released to a peer that may be gone.
+func (b *Broker) askWithout(from *peer.Peer, req localapi.TokenRequest) {
+	w, err := newWant(b.ctx, from, req)
+	if err != nil {
+		return // the same request was good a moment ago
+	}
+	if _, err := b.token(b.ctx, w.attempt()); err != nil {
+		b.log.Debug("asked for a host that did not wait", "resource", w.url, "error", b.explain(err, w.url))
+	}
 }

@@ -29,40 +29,14 @@ func (t *target) newKey(quirks []localapi.Quirk) (*dpop.Key, error) {
 	return dpop.New()
 }
 
-// keepKey is key as a record keeps it; nothing for nil.
-func keepKey(key *dpop.Key) (kept, error) {
-	if key == nil {
-		return kept{}, nil
-	}
-	text, err := key.Text()
-	return kept{text}, err
-}
-
-// proofKey is the key that g's tokens are bound to; nil for bearer tokens. It stays the same one while g lives, for it
-// remembers nonces. Callers hold mu.
-func (g *grant) proofKey() (*dpop.Key, error) {
-	if g.record.Key.Empty() {
-		return nil, nil
-	}
-	if g.key == nil {
-		key, err := dpop.Parse(g.record.Key.Text)
-		if err != nil {
-			return nil, err
-		}
-		g.key = key
-	}
-	return g.key, nil
-}
-
-// prove completes the answer for a bound token. The gateway makes proofs as it goes; another host gets one, for the
+// prove completes the answer for a token that is bound to key, unless that is nil. The gateway makes proofs as it goes; another host gets one, for the
 // request that it named. The key leaves for nobody.
-func (g *grant) prove(token *localapi.Token, w *want) error {
-	key, err := g.proofKey()
-	if err != nil || key == nil {
-		return err
+func prove(token *localapi.Token, key *dpop.Key, w *want) (err error) {
+	if key == nil {
+		return nil
 	}
 	token.TokenType = dpop.TokenType
-	if w.forward {
+	if w.forward != nil {
 		token.Binding = key
 		return nil
 	}

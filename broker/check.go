@@ -3,110 +3,55 @@ package broker
 import (
 	"cmp"
 	"context"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/localapi"
-	"github.com/valetkey/valetkey/peer"
 	"github.com/valetkey/valetkey/tokencheck"
 	"github.com/valetkey/valetkey/words"
 )
 
-const (
-	checkTimeout = 5 * time.Second // of one check: a host waits for it
-	checkAgain   = time.Minute     // after which a token that was not found good is looked at again
-)
-
-// checkToken looks at h, or remembers how it looked.
-func (b *Broker) checkToken(ctx context.Context, g *grant, h *held) (*localapi.Check, []localapi.Quirk) {
-	b.mu.Lock()
-	if seen := h.check; seen != nil && time.Now().Before(h.checkUntil) {
-		quirks := g.record.Quirks
-		b.mu.Unlock()
-		return seen, quirks
-	}
-	if seen := h.check; seen != nil && seen.Result == localapi.CheckUnknown {
-		h.checkUntil = time.Now().Add(checkTimeout) // one looks again; the others need not wait for it
-	}
-	rec := g.record.clone()
-	b.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
-	defer cancel()
-	check := tokencheck.Check(ctx, h.access, tokencheck.Want{
-		Resource: rec.Resource, Issuer: rec.Issuer, Scopes: h.scopes, Quirks: rec.Quirks,
-		Keys: func(ctx context.Context, again bool) ([]byte, error) {
-			issuer, err := b.issuerOf(ctx, rec)
-			if err != nil {
-				return nil, err
-			}
-			return b.cfg.Discovery.Keys(ctx, rec.Server, issuer, again)
-		},
-	})
-	b.mu.Lock()
-	if slices.Equal(rec.Quirks, g.record.Quirks) { // else the person changed their mind meanwhile: the next one looks again
-		h.check, h.checkUntil, g.check = &check, goodUntil(check), &check
-	}
-	b.mu.Unlock()
-	b.cfg.OnChange()
-	return &check, rec.Quirks
-}
-
-// goodUntil is when a token must be looked at again: a good one when it says that it ends, any other after a while.
-func goodUntil(c localapi.Check) time.Time {
-	switch c.Result {
-	case localapi.CheckWrong, localapi.CheckUnknown:
-		return c.At.Add(checkAgain)
-	}
-	for _, f := range c.Findings {
-		if ends, err := time.Parse(time.RFC3339, f.Found); f.Name == localapi.CheckExpiry && err == nil {
-			return ends
-		}
-	}
-	return c.At.Add(24 * time.Hour) // an opaque one cannot change
-}
-
-// guard decides whether h may leave for w's host as far as the checks go. again means that the person accepted a quirk
+// guard decides whether t may leave for a's host as far as the checks go. again means that the person accepted a quirk
 // that changes the answer: look once more.
-func (b *Broker) guard(ctx context.Context, g *grant, w *want, h *held) (again bool, err error) {
-	if h.access.Empty() {
+func (b *Broker) guard(ctx context.Context, g *ledger.Grant, a *attempt, t tokens.Token) (again bool, err error) {
+	if t.Access.Empty() {
 		return false, nil // the server asks for no sign-in: no token leaves
 	}
-	check, quirks := b.checkToken(ctx, g, h)
-	w.check = check
+	check, quirks := b.tokens.Check(ctx, g, t)
+	a.check = &check
 	switch _, off := localapi.FindQuirk(quirks, localapi.QuirkUnchecked); {
-	case w.explain, w.tolerated:
+	case a.explain, a.tolerated:
 		return false, nil
 	case check.Result == localapi.CheckUnknown:
-		w.rule += "; not all of the token could be checked: " + unknownWords(*check)
+		a.rule += "; not all of the token could be checked: " + unknownWords(check)
 		return false, nil
 	case check.Result != localapi.CheckWrong:
 		return false, nil
 	case off:
-		w.rule += "; the token is wrong, and you switched the checks off for this server: " + failedWords(*check)
+		a.rule += "; the token is wrong, and you switched the checks off for this server: " + failedWords(check)
 		return false, nil
 	}
-	return b.refuseWrong(ctx, g, w, *check)
+	return b.refuseWrong(ctx, g, a, check)
 }
 
 // refuseWrong refuses a wrong token, unless the person or the policy accepts what is wrong with it. What a quirk cures
 // is asked about once; to hand out a token that nothing cures, the person must go to the server's page themselves.
-func (b *Broker) refuseWrong(ctx context.Context, g *grant, w *want, check localapi.Check) (again bool, err error) {
-	b.mu.Lock()
-	rec := g.record.clone()
-	b.mu.Unlock()
+func (b *Broker) refuseWrong(ctx context.Context, g *ledger.Grant, a *attempt, check localapi.Check) (again bool, err error) {
+	rec := g.Record()
 	refusal := wrongToken(rec, check)
 	for _, quirk := range []localapi.Quirk{cure(rec, check), {Name: localapi.QuirkUnchecked}} {
 		if quirk.Name == "" {
 			continue
 		}
-		q := w.quirkQuestion(rec, quirk)
+		q := a.quirkQuestion(rec, quirk)
 		q.Why = words.Sentence(failedWords(check))
 		answer, rule, err := b.askQuietly(q)
-		if err != nil && b.mayAskQuirk(g, w, quirk) {
+		if err != nil && b.mayAskQuirk(g, a, quirk) {
 			answer, rule, err = b.ask(ctx, q)
-			b.noteDeclined(g, quirk, answer)
+			if answer.Answered && !answer.Allow {
+				b.consents.decline(g, quirk)
+			}
 		}
 		if ctx.Err() != nil {
 			return false, ctx.Err()
@@ -114,9 +59,9 @@ func (b *Broker) refuseWrong(ctx context.Context, g *grant, w *want, check local
 		if err != nil || !answer.Allow {
 			continue
 		}
-		w.rule = rule
+		a.rule = rule
 		if answer.Mode == localapi.ModeOnce { // the policy file: it stays where it is written
-			w.tolerated = true
+			a.tolerated = true
 			return true, nil
 		}
 		return true, b.setQuirk(ctx, g, quirk)
@@ -125,24 +70,14 @@ func (b *Broker) refuseWrong(ctx context.Context, g *grant, w *want, check local
 }
 
 // mayAskQuirk reports whether the person is to be asked about quirk: once, until they sign in again.
-func (b *Broker) mayAskQuirk(g *grant, w *want, quirk localapi.Quirk) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	may := !w.quiet && !w.askedQuirk && quirk.Name != localapi.QuirkUnchecked && !g.declined[quirk]
-	w.askedQuirk = true
+func (b *Broker) mayAskQuirk(g *ledger.Grant, a *attempt, quirk localapi.Quirk) bool {
+	may := !a.quiet && !a.askedQuirk && quirk.Name != localapi.QuirkUnchecked && !b.consents.hasDeclined(g, quirk)
+	a.askedQuirk = true
 	return may
 }
 
-func (b *Broker) noteDeclined(g *grant, quirk localapi.Quirk, answer face.Answer) {
-	if answer.Answered && !answer.Allow {
-		b.mu.Lock()
-		g.declined[quirk] = true
-		b.mu.Unlock()
-	}
-}
-
 // wrongToken is the refusal of a token that is wrong.
-func wrongToken(rec record, check localapi.Check) error {
+func wrongToken(rec ledger.Record, check localapi.Check) error {
 	kind := localapi.ErrIssuer
 	for _, f := range check.Failed() {
 		if f.Name == localapi.CheckAudience {
@@ -189,7 +124,7 @@ func lowerFirst(s string) string {
 
 // cure is the quirk that would let the token through; its name is "" when there is none. The one who asks is told what
 // is so, and a wrong signature, an expired token or more scopes are no quirks.
-func cure(rec record, c localapi.Check) localapi.Quirk {
+func cure(rec ledger.Record, c localapi.Check) localapi.Quirk {
 	failed := c.Failed()
 	if len(failed) != 1 {
 		return localapi.Quirk{}
@@ -207,25 +142,4 @@ func cure(rec record, c localapi.Check) localapi.Quirk {
 		}
 	}
 	return localapi.Quirk{}
-}
-
-// Explain answers POST /v1/explain: what was found in the token that this request would get. The token stays here, also
-// one that would be handed out.
-func (b *Broker) Explain(ctx context.Context, from *peer.Peer, req localapi.TokenRequest) (*localapi.Explained, error) {
-	w, err := newWant(ctx, from, req)
-	if err != nil {
-		return nil, err
-	}
-	w.explain = true
-	token, err := b.token(ctx, w)
-	if err != nil {
-		err = b.explain(err, w.url)
-	}
-	b.logToken(w, token, err)
-	if err != nil {
-		return nil, err
-	}
-	return &localapi.Explained{
-		Resource: token.Resource, Issuer: token.Issuer, Account: token.Account, Scope: token.Scope, ExpiresAt: token.ExpiresAt, Check: *w.check,
-	}, nil
 }

@@ -95,7 +95,7 @@ func TestWrongAudienceIsRefused(t *testing.T) {
 			if !errors.Is(err, localapi.ErrAudience) || !errors.As(err, &e) || !strings.Contains(e.Message, otherAudience) || !strings.Contains(e.Hint, "quirk audience") {
 				t.Fatalf("%v", err)
 			}
-			time.Sleep(2 * checkAgain)
+			time.Sleep(2 * time.Minute)
 		}
 		asked := slices.DeleteFunc(h.questions(), func(q face.Question) bool { return q.Kind != face.KindQuirk })
 		if len(asked) != 1 || asked[0].Quirk.Name != localapi.QuirkAudience || asked[0].Quirk.Value != otherAudience || len(asked[0].Notes) == 0 {
@@ -199,7 +199,7 @@ func TestKeysThatCannotBeFetched(t *testing.T) {
 			t.Errorf("%d tries within a minute", n)
 		}
 		h.issuer.Fault(demo.JWKSPath, nil)
-		time.Sleep(checkAgain)
+		time.Sleep(time.Minute)
 		h.mustToken(host("a"))
 		if c := h.grant().Check; c.Result != localapi.CheckVerified {
 			t.Errorf("%+v", c)
@@ -213,7 +213,7 @@ func TestSlowKeysHoldNobodyUp(t *testing.T) {
 		h.issuer.Fault(demo.JWKSPath, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
 		start := time.Now()
 		h.mustToken(host("a"))
-		if took := time.Since(start); took > checkTimeout+time.Second {
+		if took := time.Since(start); took > 6*time.Second {
 			t.Error(took)
 		}
 	})
@@ -305,14 +305,14 @@ func TestIssuerThatRefusesResource(t *testing.T) {
 func TestOlderRecordHasNoQuirks(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.mustToken(host("a"))
-		name := grantName(serverURL, issuerID, defaultAccount)
+		name := item(t, h.store, "grants")
 		b, err := h.store.Get(t.Context(), name)
 		if err != nil || strings.Contains(string(b), "quirk") {
 			t.Fatalf("a record without quirks is written as before: %v %s", err, b)
 		}
-		var rec record
-		if err := get(t.Context(), h.store, name, &rec); err != nil || rec.Quirks != nil {
-			t.Errorf("%v %+v", err, rec.Quirks)
+		h.restart()
+		if grants, err := h.broker.Grants(t.Context(), nil); err != nil || len(grants.Grants) != 1 || grants.Grants[0].Quirks != nil {
+			t.Errorf("%v %+v", err, grants)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +50,7 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 // removed. No file that req names is read and no enterprise asked, because the person has not agreed yet.
 func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*target, client.Client, error) {
 	var r client.Client
-	if err := b.load(ctx); err != nil {
+	if err := b.ledger.Load(ctx); err != nil {
 		return nil, r, err
 	}
 	if !req.Remove {
@@ -85,14 +84,14 @@ func (b *Broker) setClient(ctx context.Context, w *want, t *target, r client.Cli
 	rule := "client ID set for "
 	if r.ClientID == "" {
 		rule = "client ID removed for "
-		if err := b.dropClient(ctx, t.issuer.ID); err != nil {
+		if err := b.ledger.DropClient(ctx, t.issuer.ID); err != nil {
 			return nil, err
 		}
 	} else {
 		if err := b.findNamed(ctx, r); err != nil {
 			return nil, err
 		}
-		if err := b.saveClient(ctx, keepClient(r, t.server)); err != nil {
+		if err := b.ledger.SetClient(ctx, r, t.server); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +139,7 @@ func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (clien
 	if err != nil {
 		return client.Client{}, err
 	}
-	return r, b.saveClient(ctx, keepClient(r, t.server))
+	return r, b.ledger.SetClient(ctx, r, t.server)
 }
 
 // preRegistration checks a client that the person entered, as far as it can be seen.
@@ -208,28 +207,4 @@ func (b *Broker) assertion(r client.Client, kind error) (secret.Text, error) {
 			WithHint("your platform must write it there, as a JWT; or name another file: vk client with --assertion-file")
 	}
 	return text, nil
-}
-
-// saveClient writes c, in place of what was there for its issuer.
-func (b *Broker) saveClient(ctx context.Context, c entered) error {
-	return b.changeClient(ctx, c.Issuer, func(ctx context.Context) error { return b.records.saveClient(ctx, c) }, c)
-}
-
-func (b *Broker) dropClient(ctx context.Context, issuer string) error {
-	return b.changeClient(ctx, issuer, func(ctx context.Context) error { return b.records.deleteClient(ctx, issuer) })
-}
-
-// changeClient has the keychain changed by write, and only then memory, where now is what there is for issuer.
-func (b *Broker) changeClient(ctx context.Context, issuer string, write func(context.Context) error, now ...entered) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	err := write(ctx)
-	b.noteKeychain(err)
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.clients = append(slices.DeleteFunc(b.clients, func(c entered) bool { return c.Issuer == issuer }), now...)
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
@@ -138,8 +139,8 @@ func TestAnEnterpriseIsSet(t *testing.T) {
 		if _, err := c.broker.SignIn(t.Context(), host("vk"), localapi.SignInRequest{Resource: serverURL}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.store.Get(t.Context(), identityName(enterpriseKey{enterpriseID, "there"}, defaultAccount)); !errors.Is(err, keystore.ErrNotFound) {
-			t.Errorf("the identity is still there: %v", err)
+		if name := item(t, c.store, "identities"); name != "" {
+			t.Errorf("the identity is still there: %s", name)
 		}
 	})
 }
@@ -168,7 +169,7 @@ func TestAClientIDIsRemoved(t *testing.T) {
 		if q := h.questions(); q[len(q)-1].Kind != face.KindRegister || q[len(q)-1].ClientID != "" {
 			t.Errorf("asked %+v", q[len(q)-1])
 		}
-		if b, err := h.store.Get(t.Context(), indexName); !errors.Is(err, keystore.ErrNotFound) {
+		if b, err := h.store.Get(t.Context(), "index"); !errors.Is(err, keystore.ErrNotFound) {
 			t.Errorf("left in the keychain: %s, %v", b, err)
 		}
 		h.mustToken(host("claude"))
@@ -202,11 +203,11 @@ func TestALateNoToAnIDToken(t *testing.T) {
 				c.good = oauthtest.IDToken(enterpriseID, "there", func(claims map[string]any) { claims["jti"] = "newer" })
 				newer := c.good
 				c.answer.Unlock()
-				id, err := c.broker.identity(t.Context(), enterpriseKey{enterpriseID, "there"}, defaultAccount)
+				id, err := c.broker.identity(t.Context(), ledger.Enterprise{Issuer: enterpriseID, ClientID: "there"}, defaultAccount)
 				if err != nil {
 					t.Error(err)
 				}
-				id.IDToken = kept{secret.New(newer)}
+				id.IDToken.Text = secret.New(newer)
 				c.broker.saveIdentity(t.Context(), id)
 				oauthtest.OAuthError(400, "invalid_grant", "x")(w, r, next)
 			}

@@ -4,29 +4,16 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
-// enterpriseKey names our client at the issuer of an enterprise.
-type enterpriseKey struct {
-	Issuer   string `json:"issuer"`
-	ClientID string `json:"client_id"`
-}
-
-// enterpriseOf is the enterprise that speaks for the person to r's issuer; zero for none.
-func enterpriseOf(r client.Client) enterpriseKey {
-	if r.Enterprise == nil {
-		return enterpriseKey{}
-	}
-	return enterpriseKey{r.Enterprise.Issuer, r.Enterprise.ClientID}
-}
-
 // findEnterprise finds out where the enterprise of request's registration is asked, if it has one. The person named it,
 // so it is reached as a server that they entered, and no server has a say in where it is.
 func (b *Broker) findEnterprise(ctx context.Context, request *oauthflow.Request) error {
-	id := enterpriseOf(request.Registration).Issuer
+	id := ledger.EnterpriseOf(request.Registration).Issuer
 	if id == "" {
 		return nil
 	}
@@ -51,7 +38,7 @@ func unattendedNotes(r client.Client, issuer *discovery.Issuer) []string {
 		return []string{"This client gets tokens by itself (" + r.GrantType + "): nobody signs in, and what it may do was decided at the issuer."}
 	}
 	notes := []string{"This client gets tokens by itself: for each one, Valet Key sends " + issuer.ID + " what the file " + r.AssertionFile + " says of who this computer or workload is."}
-	if enterprise := enterpriseOf(r).Issuer; enterprise != "" {
+	if enterprise := ledger.EnterpriseOf(r).Issuer; enterprise != "" {
 		notes[0] = "Your enterprise at " + enterprise + " speaks for you, and decides what you may do here."
 	}
 	if !issuer.TakesAssertions() {

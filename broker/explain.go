@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/discovery"
-	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/words"
@@ -31,28 +31,7 @@ func (b *Broker) explain(err error, server string) error {
 	return e
 }
 
-func explainKeychain(e *localapi.Error, err error, _ string) bool {
-	if said := (*keystore.Error)(nil); errors.As(err, &said) && said.Hint != "" {
-		defer func() { e.Hint = said.Hint }()
-	}
-	switch {
-	case errors.Is(err, keystore.ErrLocked):
-		e.Kind, e.Hint = localapi.ErrLocked, "unlock your keychain and try again"
-	case errors.Is(err, keystore.ErrTimeout):
-		e.Kind, e.Hint = localapi.ErrUnavailable, "look for a window of your keychain that waits for a password, then try again"
-	case errors.Is(err, keystore.ErrUnavailable):
-		e.Kind, e.Hint = localapi.ErrUnavailable, "start a keychain (on Linux gnome-keyring, KWallet or KeePassXC), or run valetkey --keystore memory to keep sign-ins until it ends"
-	case errors.Is(err, keystore.ErrUnreadable):
-		e.Kind, e.Hint = localapi.ErrUnavailable, "look at the item with your keychain's own program; delete it there to start anew"
-	case errors.Is(err, errNewer):
-		e.Kind, e.Hint = localapi.ErrUnavailable, "update Valet Key"
-	case errors.Is(err, errAlien):
-		e.Kind, e.Hint = localapi.ErrUnavailable, "look at the item with your keychain's own program, and delete it there if nothing else needs it"
-	default:
-		return false
-	}
-	return true
-}
+func explainKeychain(e *localapi.Error, err error, _ string) bool { return ledger.Explain(e, err) }
 
 func explainDiscovery(e *localapi.Error, err error, server string) bool {
 	var found *discovery.Error

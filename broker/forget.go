@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
@@ -33,16 +32,14 @@ func (b *Broker) Forget(ctx context.Context, from *peer.Peer, req localapi.Forge
 }
 
 func (b *Broker) forgetAsked(ctx context.Context, w *want) (*localapi.Forgotten, error) {
-	if err := b.load(ctx); err != nil {
+	if err := b.ledger.Load(ctx); err != nil {
 		return nil, err
 	}
-	grants := b.matching(w.url, w.account)
+	grants := b.ledger.ReachedBy(w.url, w.account)
 	if len(grants) == 0 {
 		return nil, unknownServer(w.url, w.account)
 	}
-	b.mu.Lock()
-	q := w.question(face.KindForget, grants[0].record.clone())
-	b.mu.Unlock()
+	q := w.question(face.KindForget, grants[0].Record())
 	q.Account = w.account
 	q.Why = "The program named above asked to forget this sign-in. Every program that uses it will have to ask again."
 	if len(grants) > 1 {
@@ -61,30 +58,16 @@ func unknownServer(url, account string) error {
 	return localapi.Errorf(localapi.ErrUnknownServer, "nobody signed in to %s", words.Host(url)).WithHint("vk list shows what there is")
 }
 
-// matching returns the grants for url and, unless it is "", account.
-func (b *Broker) matching(url, account string) []*grant {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var out []*grant
-	for _, g := range b.grants {
-		if !g.gone && g.reachedBy(url) && (account == "" || g.record.Account == account) {
-			out = append(out, g)
-		}
-	}
-	return out
-}
-
-func (b *Broker) forgetAll(ctx context.Context, grants []*grant) (*localapi.Forgotten, error) {
+func (b *Broker) forgetAll(ctx context.Context, grants []*ledger.Grant) (*localapi.Forgotten, error) {
 	out := &localapi.Forgotten{}
 	for _, g := range grants {
-		b.mu.Lock()
-		shown := g.shown(time.Now())
-		b.mu.Unlock()
-		if err := g.take(ctx); err != nil {
+		shown := b.shown(g)
+		turn, err := g.Take(ctx)
+		if err != nil {
 			return nil, err
 		}
-		err := b.forget(ctx, g)
-		g.give()
+		err = b.forget(ctx, turn)
+		turn.Give()
 		if notRevoked := (*revokeError)(nil); errors.As(err, &notRevoked) {
 			out.NotRevoked = append(out.NotRevoked, notRevoked.Error())
 		} else if err != nil {
@@ -110,39 +93,27 @@ func (e *revokeError) Error() string {
 
 func (e *revokeError) Unwrap() error { return e.err }
 
-// forget deletes g's record, lets go of it in memory, and then tells the issuer (RFC 7009). Deleting comes first: a
-// grant must not survive here because its issuer is away. A failed revocation is a *revokeError. Callers hold g's turn,
-// so that nobody is about to write it.
-func (b *Broker) forget(ctx context.Context, g *grant) error {
+// forget deletes turn's record, lets go of it in memory, and then tells the issuer (RFC 7009). Deleting comes first: a
+// grant must not survive here because its issuer is away. A failed revocation is a *revokeError. Callers have the turn, so
+// that nobody is about to write it.
+func (b *Broker) forget(ctx context.Context, turn ledger.Turn) error {
 	ctx = context.WithoutCancel(ctx)
-	b.mu.Lock()
-	rec := g.record.clone()
-	var access []secret.Text
-	for _, key := range slices.Sorted(maps.Keys(g.held)) {
-		if h := g.held[key]; !slices.ContainsFunc(access, h.access.Equal) {
-			access = append(access, h.access)
-		}
-	}
-	b.mu.Unlock()
-	save, cancel := context.WithTimeout(ctx, saveTimeout)
-	defer cancel()
-	err := b.records.deleteGrant(save, rec)
-	b.noteKeychain(err)
+	access := b.tokens.Access(turn.Grant())
+	rec, err := turn.Delete(ctx)
 	if err != nil {
 		return err
 	}
-	b.drop(g)
 	atEnterprise := b.forgetIdentity(ctx, rec)
 	err = b.revoke(ctx, rec, access)
 	e := face.Entry{Time: time.Now(), Event: "forget", Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: "deleted here and revoked at " + words.Host(rec.Issuer)}
 	switch {
-	case rec.open():
+	case rec.Open():
 		e.Rule = "deleted here; there was no sign-in to revoke"
 	case err != nil:
 		err = &revokeError{rec.Issuer, err}
 		e.Rule = "deleted here; " + err.Error()
 	case atEnterprise != nil:
-		err = &revokeError{rec.Registration.Enterprise.Issuer, atEnterprise}
+		err = &revokeError{rec.Enterprise().Issuer, atEnterprise}
 		e.Rule = "deleted here; " + err.Error()
 	}
 	b.activity.add(e)
@@ -150,44 +121,16 @@ func (b *Broker) forget(ctx context.Context, g *grant) error {
 	return err
 }
 
-func (b *Broker) revoke(ctx context.Context, rec record, access []secret.Text) error {
+func (b *Broker) revoke(ctx context.Context, rec ledger.Record, access []secret.Text) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	var refresh []secret.Text
-	for _, token := range append([]kept{rec.Refresh}, rec.Replaced...) {
-		if !token.Empty() {
-			refresh = append(refresh, token.Text)
-		}
-	}
-	if len(refresh) == 0 && len(access) == 0 {
-		return nil
-	}
-	issuer, err := b.issuerOf(ctx, rec)
-	if err != nil {
-		return err
-	}
-	if issuer.RevocationEndpoint == "" {
-		return errors.New("it has no revocation endpoint")
-	}
-	return b.flow.Revoke(ctx, oauthflow.Request{
-		Server: rec.Server, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.At(rec.Issuer),
-	}, refresh, access)
+	return b.tokens.Revoke(ctx, rec, access)
 }
 
-// drop lets go of g in memory, and ends what goes on with it.
-func (b *Broker) drop(g *grant) {
-	b.mu.Lock()
-	g.gone = true
-	clear(g.held)
-	g.record.Refresh, g.record.Replaced = kept{}, nil
-	for i, o := range b.grants {
-		if o == g {
-			b.grants = append(b.grants[:i:i], b.grants[i+1:]...)
-			break
-		}
-	}
-	server := g.record.Server
-	b.mu.Unlock()
-	b.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", words.Host(server)).
-		WithHint("ask again to have the person sign in anew"), func(u *underWay) bool { return u.grant == g })
+// gone ends what goes on with g, which is in the keychain no more, and lets go of what memory has of it.
+func (b *Broker) gone(g *ledger.Grant) {
+	b.tokens.Drop(g)
+	b.consents.drop(g)
+	b.uses.withdraw(localapi.Errorf(localapi.ErrSignInRequired, "the sign-in to %s was forgotten", words.Host(g.Record().Server)).
+		WithHint("ask again to have the person sign in anew"), func(of *ledger.Grant, _ peer.Host) bool { return of == g })
 }

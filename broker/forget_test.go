@@ -4,16 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
-	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
-	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -149,22 +146,4 @@ func TestForgettingRevokesWhatASignInReplaced(t *testing.T) {
 			t.Errorf("%d of 2 refresh tokens were not revoked", len(issued))
 		}
 	})
-}
-
-func TestReplacedRefreshTokensAreBounded(t *testing.T) {
-	var r record
-	for i := range 3 * maxReplaced {
-		r.signedIn(client.Client{ClientID: "one"}, kept{secret.New(fmt.Sprint(i))})
-	}
-	if len(r.Replaced) != maxReplaced || r.Replaced[0].Reveal() != fmt.Sprint(3*maxReplaced-2) {
-		t.Errorf("%d are kept, the newest first", len(r.Replaced))
-	}
-	r.signedIn(r.Registration.Client, r.Refresh)
-	if len(r.Replaced) != maxReplaced || r.Replaced[0].Equal(r.Refresh.Text) {
-		t.Error("a refresh token that came again counts as replaced")
-	}
-	r.signedIn(client.Client{ClientID: "another"}, kept{secret.New("last")})
-	if len(r.Replaced) != 0 {
-		t.Errorf("%d tokens of another client are kept, which this one cannot revoke", len(r.Replaced))
-	}
 }

@@ -286,9 +286,9 @@ func TestWithdrawn(t *testing.T) {
 				if (cursor.Err() != nil) != c.cursorEnds {
 					t.Errorf("another host's stream: %v", context.Cause(cursor))
 				}
-				h.broker.mu.Lock()
-				left := len(h.broker.underWay)
-				h.broker.mu.Unlock()
+				h.broker.uses.mu.Lock()
+				left := len(h.broker.uses.underWay)
+				h.broker.uses.mu.Unlock()
 				if want := map[bool]int{true: 0, false: 1}[c.cursorEnds]; left != want {
 					t.Errorf("%d requests are remembered, want %d", left, want)
 				}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
@@ -15,26 +16,18 @@ import (
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
+// refreshTimeout bounds one renewal at an enterprise, from the moment the host can no longer stop it.
+const refreshTimeout = 60 * time.Second
+
 // identityMargin is how long an ID token must be good for when it is shown.
 const identityMargin = 30 * time.Second
 
-// identity is who the person is at the issuer of their enterprise, as the keychain keeps it: one for all the servers at
-// whose issuers it speaks for them.
-type identity struct {
-	Version  int           `json:"v"`
-	At       enterpriseKey `json:"enterprise"`
-	Account  string        `json:"account"`
-	Subject  string        `json:"sub"`
-	IDToken  kept          `json:"id_token"`
-	Expiry   time.Time     `json:"expiry"`
-	Refresh  kept          `json:"refresh_token,omitzero"`
-	SignedIn time.Time     `json:"signed_in_at"`
-}
+func lives(id ledger.Identity) bool { return time.Until(id.Expiry) > identityMargin }
 
-func (i identity) lives() bool { return time.Until(i.Expiry) > identityMargin }
-
-func identityName(at enterpriseKey, account string) string {
-	return "identity-" + shortHash(at.Issuer, at.ClientID, account)
+// identityKey names an identity.
+type identityKey struct {
+	at      ledger.Enterprise
+	account string
 }
 
 // errIdentity is an enterprise at which the person has to sign in.
@@ -53,7 +46,7 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 	if e == nil || !e.IDToken.Empty() {
 		return nil
 	}
-	at := enterpriseOf(request.Registration)
+	at := ledger.EnterpriseOf(request.Registration)
 	give, err := b.takeIdentity(ctx, at, account)
 	if err != nil {
 		return err
@@ -64,13 +57,13 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 		return err
 	}
 	b.mu.Lock()
-	_, unsaved := b.unsaved[identityName(at, account)]
+	_, unsaved := b.unsaved[identityKey{at, account}]
 	b.mu.Unlock()
 	if unsaved {
 		b.saveIdentity(ctx, id) // the keychain may be back
 	}
 	there := oauthflow.Request{Issuer: request.Enterprise, Registration: e.Client, SelectAccount: request.SelectAccount}
-	if err == nil && !id.lives() {
+	if err == nil && !lives(id) {
 		id, err = b.reidentify(ctx, there, id)
 	}
 	if err != nil {
@@ -80,11 +73,11 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 		if !page {
 			return fmt.Errorf("%w: %s", errIdentity, at.Issuer)
 		}
-		found, err := b.identifyAnew(ctx, there, identityName(at, account))
+		found, err := b.identifyAnew(ctx, there, identityKey{at, account})
 		if err != nil {
 			return err
 		}
-		id = b.keepIdentity(ctx, identity{At: at, Account: account, SignedIn: time.Now()}, found)
+		id = b.keepIdentity(ctx, ledger.Identity{At: at, Account: account, SignedIn: time.Now()}, found)
 	}
 	vouched := *e // the policy's own stays as it is
 	vouched.IDToken = id.IDToken.Text
@@ -97,7 +90,7 @@ type manner struct{ acrValues, maxAge string }
 
 // identifyAnew lets the person sign in at the enterprise, in the manner it asked for when it turned down the identity
 // called name.
-func (b *Broker) identifyAnew(ctx context.Context, there oauthflow.Request, name string) (*oauthflow.Identity, error) {
+func (b *Broker) identifyAnew(ctx context.Context, there oauthflow.Request, name identityKey) (*oauthflow.Identity, error) {
 	b.mu.Lock()
 	there.ACRValues, there.MaxAge = b.manners[name].acrValues, b.manners[name].maxAge
 	b.mu.Unlock()
@@ -112,19 +105,19 @@ func (b *Broker) identifyAnew(ctx context.Context, there oauthflow.Request, name
 }
 
 // noteManner remembers how the enterprise wants the next sign-in, if err says so.
-func (b *Broker) noteManner(at enterpriseKey, account string, err error) {
+func (b *Broker) noteManner(at ledger.Enterprise, account string, err error) {
 	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.ACRValues+refused.MaxAge != "" {
 		b.mu.Lock()
-		b.manners[identityName(at, account)] = manner{refused.ACRValues, refused.MaxAge}
+		b.manners[identityKey{at, account}] = manner{refused.ACRValues, refused.MaxAge}
 		b.mu.Unlock()
 	}
 }
 
 // reidentify gets another ID token with the enterprise's refresh token. As with a grant's, nobody can stop it from the POST
 // on, and only the issuer's own word costs the refresh token.
-func (b *Broker) reidentify(ctx context.Context, there oauthflow.Request, id identity) (identity, error) {
+func (b *Broker) reidentify(ctx context.Context, there oauthflow.Request, id ledger.Identity) (ledger.Identity, error) {
 	if id.Refresh.Empty() {
-		return identity{}, errIdentity
+		return ledger.Identity{}, errIdentity
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
@@ -134,20 +127,20 @@ func (b *Broker) reidentify(ctx context.Context, there oauthflow.Request, id ide
 	case err == nil:
 		return b.keepIdentity(ctx, id, found), nil
 	case errors.Is(err, oauthflow.ErrUnavailable):
-		return identity{}, err
+		return ledger.Identity{}, err
 	case errors.As(err, &refused), errors.Is(err, oauthflow.ErrIdentity):
 		b.noteManner(id.At, id.Account, err)
 		if err := b.deleteIdentity(ctx, id.At, id.Account); err != nil {
-			return identity{}, err
+			return ledger.Identity{}, err
 		}
-		return identity{}, errIdentity
+		return ledger.Identity{}, errIdentity
 	}
-	return identity{}, err
+	return ledger.Identity{}, err
 }
 
 // takeIdentity waits for the turn of one identity: who has it may talk to the enterprise about it.
-func (b *Broker) takeIdentity(ctx context.Context, at enterpriseKey, account string) (give func(), err error) {
-	name := identityName(at, account)
+func (b *Broker) takeIdentity(ctx context.Context, at ledger.Enterprise, account string) (give func(), err error) {
+	name := identityKey{at, account}
 	b.mu.Lock()
 	turn := b.identities[name]
 	if turn == nil {
@@ -164,51 +157,41 @@ func (b *Broker) takeIdentity(ctx context.Context, at enterpriseKey, account str
 }
 
 // identity reads what is kept: from memory what the keychain did not take, else from the keychain.
-func (b *Broker) identity(ctx context.Context, at enterpriseKey, account string) (id identity, err error) {
-	name := identityName(at, account)
+func (b *Broker) identity(ctx context.Context, at ledger.Enterprise, account string) (id ledger.Identity, err error) {
+	name := identityKey{at, account}
 	b.mu.Lock()
 	id, unsaved := b.unsaved[name]
 	b.mu.Unlock()
 	if unsaved {
 		return id, nil
 	}
-	if err = get(ctx, b.cfg.Store, name, &id); !errors.Is(err, keystore.ErrNotFound) {
-		b.noteKeychain(err)
-	}
-	return id, err
+	return b.ledger.Identity(ctx, at, account)
 }
 
 // keepIdentity writes what the enterprise said, before anybody uses it. When the keychain does not take it, memory has it.
-func (b *Broker) keepIdentity(ctx context.Context, id identity, found *oauthflow.Identity) identity {
-	id.Subject, id.IDToken, id.Expiry, id.Refresh = found.Subject, kept{found.IDToken}, found.Expiry, kept{found.Refresh}
+func (b *Broker) keepIdentity(ctx context.Context, id ledger.Identity, found *oauthflow.Identity) ledger.Identity {
+	id.Subject, id.IDToken.Text, id.Expiry, id.Refresh.Text = found.Subject, found.IDToken, found.Expiry, found.Refresh
 	b.saveIdentity(ctx, id)
 	return id
 }
 
 // saveIdentity writes id. Callers have its turn.
-func (b *Broker) saveIdentity(ctx context.Context, id identity) {
-	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	err := b.records.saveIdentity(save, id)
-	b.noteKeychain(err)
+func (b *Broker) saveIdentity(ctx context.Context, id ledger.Identity) {
+	err := b.ledger.SetIdentity(ctx, id)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.unsaved, identityName(id.At, id.Account))
+	delete(b.unsaved, identityKey{id.At, id.Account})
 	if err != nil {
 		b.log.Error("the keychain did not take who you are at your enterprise; it is kept until the program ends", "issuer", id.At.Issuer, "error", err)
-		b.unsaved[identityName(id.At, id.Account)] = id
+		b.unsaved[identityKey{id.At, id.Account}] = id
 	}
 }
 
-func (b *Broker) deleteIdentity(ctx context.Context, at enterpriseKey, account string) error {
-	save, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
+func (b *Broker) deleteIdentity(ctx context.Context, at ledger.Enterprise, account string) error {
 	b.mu.Lock()
-	delete(b.unsaved, identityName(at, account))
+	delete(b.unsaved, identityKey{at, account})
 	b.mu.Unlock()
-	err := b.records.deleteIdentity(save, identityName(at, account))
-	b.noteKeychain(err)
-	return err
+	return b.ledger.DropIdentity(ctx, at, account)
 }
 
 // opensPage reports whether a sign-in to t takes the person to a page: of t's issuer, or of the enterprise that speaks for
@@ -218,8 +201,8 @@ func (b *Broker) opensPage(t *target) bool {
 	if r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
 		return !r.Unattended()
 	}
-	id, err := b.identity(keystore.Quiet(b.ctx), enterpriseOf(r), cmp.Or(t.account, defaultAccount))
-	return err != nil || !id.lives() && id.Refresh.Empty()
+	id, err := b.identity(keystore.Quiet(b.ctx), ledger.EnterpriseOf(r), cmp.Or(t.account, defaultAccount))
+	return err != nil || !lives(id) && id.Refresh.Empty()
 }
 
 // noteDisowned takes in that an enterprise turned down, with err, the ID token that r held, where that is the one we keep
@@ -230,7 +213,7 @@ func (b *Broker) noteDisowned(ctx context.Context, r client.Client, account stri
 		!slices.Contains([]string{"invalid_grant", "insufficient_user_authentication"}, refused.Code) {
 		return false
 	}
-	at := enterpriseOf(r)
+	at := ledger.EnterpriseOf(r)
 	give, errTurn := b.takeIdentity(ctx, at, account)
 	if errTurn != nil {
 		return false
@@ -245,14 +228,13 @@ func (b *Broker) noteDisowned(ctx context.Context, r client.Client, account stri
 
 // forgetIdentity deletes who the person is at rec's enterprise, and ends it there, when rec was the last grant for which
 // it spoke.
-func (b *Broker) forgetIdentity(ctx context.Context, rec record) error {
-	at := enterpriseOf(rec.Registration.Client)
-	b.mu.Lock()
-	needed := slices.ContainsFunc(b.grants, func(g *grant) bool {
-		return !g.gone && enterpriseOf(g.record.Registration.Client) == at && g.record.Account == rec.Account
+func (b *Broker) forgetIdentity(ctx context.Context, rec ledger.Record) error {
+	at := rec.Enterprise()
+	needed := slices.ContainsFunc(b.ledger.Grants(), func(g *ledger.Grant) bool {
+		r := g.Record()
+		return r.Enterprise() == at && r.Account == rec.Account
 	})
-	b.mu.Unlock()
-	if at == (enterpriseKey{}) || needed {
+	if at == (ledger.Enterprise{}) || needed {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
@@ -273,7 +255,7 @@ func (b *Broker) forgetIdentity(ctx context.Context, rec record) error {
 		return err
 	}
 	r, ok := b.preRegistered(rec.Issuer)
-	if !ok || enterpriseOf(r) != at {
+	if !ok || ledger.EnterpriseOf(r) != at {
 		return errors.New("the client there was taken away")
 	}
 	issuer, err := b.cfg.Discovery.Issuer(ctx, at.Issuer, at.Issuer)

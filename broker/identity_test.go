@@ -136,7 +136,7 @@ func TestForgettingEndsTheSignInAtTheEnterprise(t *testing.T) {
 		if n := c.idp.Count(demo.RevocationPath); n != 1 {
 			t.Errorf("the enterprise's refresh token was revoked %d times", n)
 		}
-		if b, err := c.store.Get(t.Context(), indexName); !errors.Is(err, keystore.ErrNotFound) {
+		if b, err := c.store.Get(t.Context(), "index"); !errors.Is(err, keystore.ErrNotFound) {
 			t.Errorf("left in the keychain: %s, %v", b, err)
 		}
 		c.mustToken(host("claude"), "files:read")

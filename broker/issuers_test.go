@@ -214,7 +214,7 @@ func TestEndedSignInEndsItsTokens(t *testing.T) {
 		if !errors.Is(err, localapi.ErrSignInRequired) {
 			t.Errorf("token %+v, err %v", token, err)
 		}
-		if n := len(h.broker.grants[0].held); n != 0 {
+		if n := len(h.broker.tokens.Access(h.broker.ledger.Grants()[0])); n != 0 {
 			t.Errorf("%d tokens are still in memory", n)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -15,66 +16,56 @@ import (
 
 // Grants answers GET /v1/grants.
 func (b *Broker) Grants(ctx context.Context, _ *peer.Peer) (*localapi.Grants, error) {
-	if err := b.load(ctx); err != nil {
+	if err := b.ledger.Load(ctx); err != nil {
 		return nil, b.explain(err, "")
 	}
 	return &localapi.Grants{Grants: b.shownGrants()}, nil
 }
 
 func (b *Broker) shownGrants() []localapi.Grant {
-	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	out := []localapi.Grant{}
-	for _, g := range b.grants {
-		out = append(out, g.shown(now))
+	for _, g := range b.ledger.Grants() {
+		out = append(out, b.shown(g))
 	}
 	slices.SortStableFunc(out, func(a, b localapi.Grant) int { return strings.Compare(a.Server, b.Server) })
 	return out
 }
 
-// shown is g without its secrets. Callers hold Broker.mu.
-func (g *grant) shown(now time.Time) localapi.Grant {
-	r := g.record.clone()
+// shown is g without its secrets.
+func (b *Broker) shown(g *ledger.Grant) localapi.Grant {
+	r, live := g.Record(), b.tokens.Shown(g)
 	out := localapi.Grant{
 		Server: r.Server, Resource: r.Resource, Name: r.Name, Issuer: r.Issuer, Unpublished: r.Unpublished, Account: r.Account, Scopes: r.Granted,
-		State: localapi.StateReady, Renewable: r.renewable(), SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
-		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: g.check,
+		State: localapi.StateReady, Renewable: r.Renewable(), ExpiresAt: live.ExpiresAt, SignedInAt: r.SignedInAt, RefreshedAt: r.RefreshedAt,
+		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: live.Check,
 		Bound: !r.Key.Empty(), Bindable: r.Bindable,
 	}
-	if ours := r.Registration.Public(); !r.open() {
+	if live.RefreshedAt.After(out.RefreshedAt) {
+		out.RefreshedAt = live.RefreshedAt
+	}
+	if ours := r.Registration.Public(); !r.Open() {
 		out.Registration = &ours
 	}
 	if out.Scopes == nil {
 		out.Scopes = []string{}
 	}
-	alive := false
-	for _, h := range g.held {
-		alive = alive || h.lives(0)
-		if h.expiry.After(out.ExpiresAt) {
-			out.ExpiresAt = h.expiry
-		}
-	}
+	now := time.Now()
 	for _, c := range r.Consents {
 		if c.ExpiresAt.IsZero() || now.Before(c.ExpiresAt) {
 			out.Consents = append(out.Consents, c)
 		}
 	}
-	for _, c := range g.running {
-		if !c.over(now) {
-			out.Consents = append(out.Consents, c.Consent)
-		}
-	}
+	out.Consents = append(out.Consents, b.consents.shown(g)...)
 	switch {
 	case r.Problem != "":
 		out.State, out.Problem = localapi.StateSignIn, words.Sentence(r.Problem)
-	case r.open(): // nothing can be missing
-	case !out.Renewable && !alive:
+	case r.Open(): // nothing can be missing
+	case !out.Renewable && !live.Alive:
 		out.State, out.Problem = localapi.StateSignIn, "No token is left, and the issuer gave no refresh token to get another."
-	case g.unsaved:
+	case g.Unsaved():
 		out.State, out.Problem = localapi.StateUnsaved, "The keychain did not take the newest refresh token yet. Keep Valet Key running and unlock the keychain."
-	case g.down != "":
-		out.State, out.Problem = localapi.StateUnavailable, g.down
+	case live.Down != "":
+		out.State, out.Problem = localapi.StateUnavailable, live.Down
 	}
 	return out
 }
@@ -82,13 +73,12 @@ func (g *grant) shown(now time.Time) localapi.Grant {
 // Status answers GET /v1/status. It names nobody.
 func (b *Broker) Status(ctx context.Context) (*localapi.Status, error) {
 	if b.cfg.Probe != nil {
-		b.noteKeychain(b.cfg.Probe(ctx))
+		b.ledger.Note(b.cfg.Probe(ctx))
 	}
 	grants := b.shownGrants()
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	keychain, _ := b.ledger.Keychain()
 	s := &localapi.Status{
-		Version: b.cfg.Version, APIMinor: localapi.APIMinor, PID: os.Getpid(), Face: b.cfg.Face, Keychain: b.keychain,
+		Version: b.cfg.Version, APIMinor: localapi.APIMinor, PID: os.Getpid(), Face: b.cfg.Face, Keychain: keychain,
 		Servers: len(grants), Waiting: len(b.desk.Waiting()),
 	}
 	for _, g := range grants {
@@ -114,19 +104,24 @@ func (b *Broker) Open(context.Context, *peer.Peer, localapi.OpenRequest) (*local
 // State is everything a window or the tray draws, as of now.
 func (b *Broker) State() face.State {
 	grants := b.shownGrants()
-	waiting, paused := b.desk.Waiting(), b.desk.Pauses()
+	keychain, problems := b.ledger.Keychain()
+	s := face.State{
+		Version: b.cfg.Version, Socket: b.cfg.Socket, Keychain: keychain, Grants: grants,
+		Waiting: b.desk.Waiting(), SignIns: b.shownSignIns(), Paused: b.desk.Pauses(), Activity: b.activity.shown(),
+	}
+	if keychain == ledger.KeychainOK && len(problems) > 0 {
+		s.Keychain = strings.Join(problems, " ")
+	}
+	return s
+}
+
+func (b *Broker) shownSignIns() []face.SignIn {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := face.State{
-		Version: b.cfg.Version, Socket: b.cfg.Socket, Keychain: b.keychain, Grants: grants,
-		Waiting: waiting, SignIns: []face.SignIn{}, Paused: paused, Activity: b.activity.shown(),
-	}
-	if b.keychain == keychainOK && len(b.problems) > 0 {
-		s.Keychain = strings.Join(b.problems, " ")
-	}
+	out := []face.SignIn{}
 	for _, in := range b.signIns {
-		s.SignIns = append(s.SignIns, in.SignIn)
+		out = append(out, in.SignIn)
 	}
-	slices.SortFunc(s.SignIns, func(a, b face.SignIn) int { return a.Started.Compare(b.Started) })
-	return s
+	slices.SortFunc(out, func(a, b face.SignIn) int { return a.Started.Compare(b.Started) })
+	return out
 }

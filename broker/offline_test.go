@@ -6,15 +6,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 )
 
 // TestIssuerThatKeepsOfflineAccess: it lists offline_access and gives it to nobody. The sign-in goes on without, once.
 func TestIssuerThatKeepsOfflineAccess(t *testing.T) {
-	lists := func(doc map[string]any) { doc["scopes_supported"] = []string{"read", "write", offlineAccess} }
+	lists := func(doc map[string]any) { doc["scopes_supported"] = []string{"read", "write", ledger.OfflineAccess} }
 	refuse := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		q := r.URL.Query()
-		if !strings.Contains(q.Get("scope"), offlineAccess) {
+		if !strings.Contains(q.Get("scope"), ledger.OfflineAccess) {
 			next.ServeHTTP(w, r)
 			return
 		}

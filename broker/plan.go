@@ -8,265 +8,273 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/broker/asking"
+	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/peer"
 	"github.com/valetkey/valetkey/words"
 )
 
 // step is the one thing to do next: serve a token, or do something and look again.
 type step struct {
-	serve *held
+	serve *tokens.Token
+	rule  string // why it may be served
+	ahead bool   // it is to be renewed meanwhile
 	do    func(ctx context.Context) error
 }
 
 func fail(err error) step { return step{do: func(context.Context) error { return err }} }
 
-// plan looks at memory and says what is missing before g can serve w. Callers hold mu.
-func (b *Broker) plan(g *grant, w *want) step {
-	if g.record.open() {
-		return b.planOpen(g, w)
+// plan looks at what there is and says what is missing before g can serve a. It changes nothing.
+func (b *Broker) plan(g *ledger.Grant, a *attempt) step {
+	rec := g.Record()
+	allowed, consented := b.consents.allowed(g, a.from.Host, a.forward != nil)
+	if rec.Open() {
+		return b.planOpen(rec, a, consented)
 	}
-	now := time.Now()
-	granted := scopeSet(g.record.Granted)
-	allowed, consented := g.allowed(w.from.Host, now, w.forward)
-	if w.yes != nil {
-		allowed, consented = scopeSet(allowed, w.yes.Scopes), true
+	granted := ledger.ScopeSet(rec.Granted)
+	if a.yes != nil {
+		allowed, consented = ledger.ScopeSet(allowed, a.yes.Scopes), true
 	}
-	wanted := w.wanted(allowed, granted, consented)
-	if !consented || !allowed.covers(wanted) {
-		if w.yes == nil {
-			return b.planAsk(g, w, wanted, w.demanded, w.whyAsked(consented, allowed, g))
+	wanted := a.set(allowed, granted, consented)
+	if !consented || !allowed.Covers(wanted) {
+		if a.yes == nil {
+			return b.planAsk(g, rec, a, wanted, a.demanded, a.whyAsked(consented, rec))
 		}
-		wanted = wanted.and(allowed) // the person allowed less
+		wanted = wanted.And(allowed) // the person allowed less
 	}
-	missing := wanted.minus(granted)
-	for _, s := range missing {
-		if at, ok := g.missing[s]; ok && now.Sub(at) < missingFor {
-			missing = missing.minus(scopes{s}) // asked for a moment ago: the issuer does not give it (STP-5)
-		}
-	}
+	missing := wanted.Minus(granted)
+	missing = missing.Minus(b.tokens.Missing(g, missing)) // asked for a moment ago: the issuer does not give it (STP-5)
 	switch {
-	case w.escalate != "":
-		return b.planSignIn(g, w, wanted, w.escalate)
-	case g.record.Problem != "":
-		return b.planSignIn(g, w, wanted, g.record.Problem)
+	case a.escalate != "":
+		return b.planSignIn(rec, a, wanted, a.escalate)
+	case rec.Problem != "":
+		return b.planSignIn(rec, a, wanted, rec.Problem)
 	case len(missing) > 0:
-		return b.planSignIn(g, w, wanted, "these scopes were not granted yet: "+strings.Join(missing, " "))
+		return b.planSignIn(rec, a, wanted, "these scopes were not granted yet: "+strings.Join(missing, " "))
 	}
-	if set := wanted.and(granted); len(set) > 0 || len(wanted) == 0 {
-		return b.planToken(g, w, set, allowed)
+	if set := wanted.And(granted); len(set) > 0 || len(wanted) == 0 {
+		return b.planToken(g, rec, a, set, allowed)
 	}
-	return fail(localapi.Errorf(localapi.ErrIssuer, "%s gave none of the scopes that were asked for: %s", words.Host(g.record.Issuer), strings.Join(wanted, " ")).
+	return fail(localapi.Errorf(localapi.ErrIssuer, "%s gave none of the scopes that were asked for: %s", words.Host(rec.Issuer), strings.Join(wanted, " ")).
 		WithHint("ask its administrator which scopes your account may have"))
 }
 
 // planToken serves the token for set, or says how to get it.
-func (b *Broker) planToken(g *grant, w *want, set, allowed scopes) step {
-	rec := &g.record
-	if whole, why := rec.least(set); !whole.equal(set) {
-		if !allowed.covers(whole) {
-			if w.widened == whole.key() {
-				return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", words.Host(rec.Issuer)))
-			}
-			w.widened = whole.key()
-			return b.planAsk(g, w, whole, whole, words.Host(rec.Issuer)+why)
+func (b *Broker) planToken(g *ledger.Grant, rec ledger.Record, a *attempt, set, allowed ledger.Scopes) step {
+	if whole, why := rec.Least(set); !whole.Equal(set) {
+		if !allowed.Covers(whole) {
+			return b.planWiden(g, rec, a, whole, words.Host(rec.Issuer)+why)
 		}
 		set = whole
 	}
-	if h := g.held[set.key()]; h != nil && (h.lives(w.minValid) || w.refreshed[set.key()] && h.lives(0)) {
-		if rec.renewable() && h.ageing() {
-			b.renewAhead(g, set)
-		}
-		return step{serve: h}
+	if t, ok := b.tokens.Held(g, set); ok && (t.Lives(a.minValid) || a.refreshed[set.Key()] && t.Lives(0)) {
+		return step{serve: &t, rule: "the token held is still good", ahead: rec.Renewable() && t.Ageing()}
 	}
-	if !rec.renewable() {
-		return b.planSignIn(g, w, set, "no token is left, and the issuer gave no refresh token to get another")
+	if !rec.Renewable() {
+		return b.planSignIn(rec, a, set, "no token is left, and the issuer gave no refresh token to get another")
 	}
-	if w.refreshed[set.key()] {
+	if a.refreshed[set.Key()] {
 		return fail(localapi.Errorf(localapi.ErrIssuer, "%s issued a token that had already run out", words.Host(rec.Issuer)).
 			WithHint("check the clock of this computer"))
 	}
 	return step{do: func(ctx context.Context) error {
-		w.refreshed[set.key()], w.rule = true, "refreshed"
-		err := b.refresh(ctx, g, set, w.minValid)
-		if err != nil && b.servesOn(g, set, err) {
-			w.rule = "the issuer could not be asked, and the token held is still good"
+		a.refreshed[set.Key()], a.rule = true, "refreshed"
+		err := b.tokens.Refresh(ctx, g, set, a.minValid)
+		if err != nil && b.tokens.ServesOn(g, set, err) {
+			a.rule = "the issuer could not be asked, and the token held is still good"
 			return nil // the next look takes what there is
 		}
 		return err
 	}}
 }
 
-// planAsk asks for the consent of the person; where nobody may be asked, the policy still is.
-func (b *Broker) planAsk(g *grant, w *want, offered, required scopes, why string) step {
-	rec := g.record.clone()
-	granted := scopeSet(rec.Granted)
-	allowed, _ := g.allowed(w.from.Host, time.Now(), w.forward)
+// planWiden asks for the wider token that is all that the issuer gives; once.
+func (b *Broker) planWiden(g *ledger.Grant, rec ledger.Record, a *attempt, whole ledger.Scopes, why string) step {
+	if a.widened == whole.Key() {
+		return fail(localapi.Errorf(localapi.ErrConsentDenied, "the person did not allow the wider token that %s issues", words.Host(rec.Issuer)))
+	}
+	ask := b.planAsk(g, rec, a, whole, whole, why)
 	return step{do: func(ctx context.Context) error {
-		signIn := !w.quiet && (rec.Problem != "" || !granted.covers(offered))
-		q, err := b.questionNow(ctx, w, face.KindConsent, rec, signIn)
+		a.widened = whole.Key()
+		return ask.do(ctx)
+	}}
+}
+
+// planAsk asks for the consent of the person; where nobody may be asked, the policy still is.
+func (b *Broker) planAsk(g *ledger.Grant, rec ledger.Record, a *attempt, offered, required ledger.Scopes, why string) step {
+	return step{do: func(ctx context.Context) error {
+		allowed, _ := b.consents.allowed(g, a.from.Host, a.forward != nil)
+		signIn := !a.quiet && (rec.Problem != "" || !ledger.ScopeSet(rec.Granted).Covers(offered))
+		q, err := b.questionNow(ctx, a, face.KindConsent, rec, signIn)
 		if err != nil {
 			return err
 		}
 		q.Scopes = scopeRows(offered, required, allowed)
 		q.Why = words.Sentence(why)
-		q.Modes = modes(w.from.Host)
-		yes, err := b.consent(ctx, w, q, w.target)
+		q.Modes = modes(a.from.Host)
+		yes, err := b.consent(ctx, a, q, a.target)
 		if err != nil {
 			return err
 		}
-		w.maySignIn = w.maySignIn || signIn
-		return b.addConsent(ctx, g, w.from.Host, yes)
+		a.maySignIn = a.maySignIn || signIn
+		return b.addConsent(ctx, g, a.from.Host, yes)
 	}}
 }
 
 // planSignIn sends the person to the issuer, unless nobody may be asked.
-func (b *Broker) planSignIn(g *grant, w *want, wanted scopes, why string) step {
-	rec := g.record.clone()
+func (b *Broker) planSignIn(rec ledger.Record, a *attempt, wanted ledger.Scopes, why string) step {
 	switch {
-	case w.quiet:
+	case a.quiet:
 		return fail(localapi.Errorf(localapi.ErrSignInRequired, "the person must sign in to %s again: %s", words.Host(rec.Server), why).
 			WithHint("run vk signin %s", rec.Server))
-	case w.signedIn:
+	case a.signedIn:
 		return fail(localapi.Errorf(localapi.ErrSignInRequired, "signing in to %s did not help: %s", words.Host(rec.Server), why).
 			WithHint("run vk show %s to see what was granted", rec.Server))
 	}
 	return step{do: func(ctx context.Context) error {
-		t, err := b.where(ctx, w, rec)
+		t, err := b.where(ctx, a, rec)
 		if err != nil {
 			return err
 		}
-		if !w.maySignIn && b.opensPage(t) {
-			q, err := b.questionNow(ctx, w, face.KindSignIn, rec, true)
-			if err != nil {
+		if !a.maySignIn && b.opensPage(t) {
+			if err := b.askSignIn(ctx, a, t, rec, wanted, why); err != nil {
 				return err
 			}
-			q.Scopes = scopeRows(wanted, wanted, scopeSet(rec.Granted))
-			q.Why = words.Sentence(why)
-			answer, rule, err := b.ask(ctx, q)
-			if err != nil {
-				w.rule = rule
-				return err
-			}
-			if err := b.choose(t, answer); err != nil {
-				return err
-			}
-			w.maySignIn = true
 		}
-		w.escalate, w.rule = "", "signed in"
+		a.escalate, a.rule = "", "signed in"
 		t.fewer = wanted
-		joined, err := b.signIn(ctx, t, scopeSet(wanted, rec.Requested), w.from.Host, w.yes)
-		w.signedIn = !joined
+		joined, err := b.signIn(ctx, t, ledger.ScopeSet(wanted, rec.Requested), a.from.Host, a.yes)
+		a.signedIn = !joined
 		return err
 	}}
 }
 
-// where finds out, once for w, where rec's server sends people to sign in now.
-func (b *Broker) where(ctx context.Context, w *want, rec record) (*target, error) {
-	if w.target == nil {
-		t, err := b.discoverGrant(ctx, rec.Server, rec.Account, w.challenges)
+// askSignIn asks whether the page of t may open for the person to sign in again.
+func (b *Broker) askSignIn(ctx context.Context, a *attempt, t *target, rec ledger.Record, wanted ledger.Scopes, why string) error {
+	q, err := b.questionNow(ctx, a, face.KindSignIn, rec, true)
+	if err != nil {
+		return err
+	}
+	q.Scopes = scopeRows(wanted, wanted, ledger.ScopeSet(rec.Granted))
+	q.Why = words.Sentence(why)
+	answer, rule, err := b.ask(ctx, q)
+	if err != nil {
+		a.rule = rule
+		return err
+	}
+	if err := b.choose(t, answer); err != nil {
+		return err
+	}
+	a.maySignIn = true
+	return nil
+}
+
+// where finds out, once for a, where rec's server sends people to sign in now.
+func (b *Broker) where(ctx context.Context, a *attempt, rec ledger.Record) (*target, error) {
+	if a.target == nil {
+		t, err := b.discoverGrant(ctx, rec.Server, rec.Account, a.challenges)
 		if err != nil {
 			return nil, err
 		}
-		w.target = t
+		a.target = t
 	}
-	return w.target, nil
+	return a.target, nil
 }
 
-// questionNow starts a question of w about rec's server. Before a sign-in it looks first: what the person is shown must
+// questionNow starts a question of a about rec's server. Before a sign-in it looks first: what the person is shown must
 // be where the browser goes, which may be another issuer than rec's.
-func (b *Broker) questionNow(ctx context.Context, w *want, kind string, rec record, signIn bool) (face.Question, error) {
+func (b *Broker) questionNow(ctx context.Context, a *attempt, kind string, rec ledger.Record, signIn bool) (face.Question, error) {
 	if !signIn {
-		return w.question(kind, rec), nil
+		return a.question(kind, rec), nil
 	}
-	t, err := b.where(ctx, w, rec)
+	t, err := b.where(ctx, a, rec)
 	if err != nil {
 		return face.Question{}, err
 	}
-	q := w.question(kind, t.record())
+	q := a.question(kind, t.record())
 	b.mention(&q, t)
 	return q, nil
 }
 
 // firstSignIn is for a server that nobody signed in to: discover it, ask the person, open the browser.
-func (b *Broker) firstSignIn(ctx context.Context, w *want) error {
-	if w.quiet {
-		return localapi.Errorf(localapi.ErrSignInRequired, "nobody signed in to %s yet", words.Host(w.url)).WithHint("run vk signin %s", w.url)
+func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
+	if a.quiet {
+		return localapi.Errorf(localapi.ErrSignInRequired, "nobody signed in to %s yet", words.Host(a.url)).WithHint("run vk signin %s", a.url)
 	}
-	if w.signedIn {
-		return localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", words.Host(w.url))
+	if a.signedIn {
+		return localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", words.Host(a.url))
 	}
-	t, err := b.discoverGrant(ctx, w.url, w.account, w.challenges)
-	if w.forward && errors.Is(err, discovery.ErrNoSignIn) {
-		return b.askOpen(ctx, w)
+	t, err := b.discoverGrant(ctx, a.url, a.account, a.challenges)
+	if a.forward != nil && errors.Is(err, discovery.ErrNoSignIn) {
+		return b.askOpen(ctx, a)
 	}
 	if err != nil {
 		return err
 	}
-	b.mu.Lock()
-	g := b.find(w.url, w.account, w.from.Host)
-	b.mu.Unlock()
-	if g != nil && !g.record.open() || b.adopt(t, w.url) {
+	if b.meanwhile(a) || b.ledger.Adopt(t.id(), a.url) {
 		return nil // somebody signed in meanwhile; or it is known under another address
 	}
-	offered := scopeSet(w.scopes, w.demanded)
+	offered := ledger.ScopeSet(a.scopes, a.demanded)
 	if len(offered) == 0 {
 		offered = t.scopes
 	}
-	if yes := b.agreed(t, w, offered); yes != nil {
-		w.yes, w.maySignIn = yes, true
-		joined, err := b.signIn(ctx, t, scopeSet(yes.Scopes), w.from.Host, yes)
-		w.signedIn = !joined
-		return err
+	yes := b.agreed(t, a, offered)
+	if yes != nil {
+		a.yes = yes
+	} else {
+		q := a.question(face.KindConsent, t.record())
+		q.Scopes = scopeRows(offered, a.demanded, nil)
+		q.Why = words.Sentence("this program has not used " + words.Host(a.url) + " before, and you have not signed in to it")
+		b.mention(&q, t)
+		q.Modes = modes(a.from.Host)
+		if yes, err = b.consent(ctx, a, q, t); err != nil {
+			return err
+		}
+		a.rule = "signed in"
 	}
-	q := w.question(face.KindConsent, t.record())
-	q.Scopes = scopeRows(offered, w.demanded, nil)
-	q.Why = words.Sentence("this program has not used " + words.Host(w.url) + " before, and you have not signed in to it")
-	b.mention(&q, t)
-	q.Modes = modes(w.from.Host)
-	yes, err := b.consent(ctx, w, q, t)
-	if err != nil {
-		return err
-	}
-	w.maySignIn, w.rule = true, "signed in"
-	joined, err := b.signIn(ctx, t, scopeSet(yes.Scopes), w.from.Host, yes)
-	w.signedIn = !joined
+	a.maySignIn = true
+	joined, err := b.signIn(ctx, t, ledger.ScopeSet(yes.Scopes), a.from.Host, yes)
+	a.signedIn = !joined
 	return err
 }
 
-// question starts a question of w about a grant.
-func (w *want) question(kind string, rec record) face.Question {
-	return face.Question{
-		Kind: kind, Host: w.from.Host, ClientName: w.clientName, Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource,
-		Issuer: rec.Issuer, Unpublished: rec.Unpublished, Account: rec.Account, Reason: w.reason,
+// meanwhile reports whether there is a grant for a now, of a server that asks for a sign-in.
+func (b *Broker) meanwhile(a *attempt) bool {
+	g, known := b.find(a.url, a.account, a.from.Host)
+	if !known {
+		return false
 	}
+	rec := g.Record()
+	return !rec.Open()
 }
 
 // consent puts q to the person and returns their yes, cut to what was offered. t is where a sign-in would go, for the
 // issuer that they choose; nil when q is about none.
-func (b *Broker) consent(ctx context.Context, w *want, q face.Question, t *target) (*localapi.Consent, error) {
+func (b *Broker) consent(ctx context.Context, a *attempt, q face.Question, t *target) (*localapi.Consent, error) {
 	var answer face.Answer
 	var err error
-	if w.quiet {
-		w.unasked = asking.Key(q)
-		answer, w.rule, err = b.askQuietly(q)
+	if a.quiet {
+		a.unasked = asking.Key(q)
+		answer, a.rule, err = b.askQuietly(q)
 	} else {
-		answer, w.rule, err = b.ask(ctx, q)
+		answer, a.rule, err = b.ask(ctx, q)
 	}
 	if err != nil {
 		return nil, err
 	}
 	yes := &localapi.Consent{
-		Host: w.from.Host.Key, HostName: w.from.Host.Name, Level: w.from.Host.Level, Mode: answer.Mode, GivenAt: time.Now().Round(0), // sleep counts
+		Host: a.from.Host.Key, HostName: a.from.Host.Name, Level: a.from.Host.Level, Mode: answer.Mode, GivenAt: time.Now().Round(0), // sleep counts
 	}
-	chosen, set := scopeSet(answer.Scopes), scopes{}
+	chosen, set := ledger.ScopeSet(answer.Scopes), ledger.Scopes{}
 	for _, s := range q.Scopes {
-		if s.Required || chosen.has(s.Name) {
+		if s.Required || chosen.Has(s.Name) {
 			set = append(set, s.Name)
 		}
 	}
-	if yes.Scopes = scopeSet(set); len(yes.Scopes) == 0 && len(q.Scopes) > 0 {
+	if yes.Scopes = ledger.ScopeSet(set); len(yes.Scopes) == 0 && len(q.Scopes) > 0 {
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the person allowed none of the scopes")
 	}
 	if t != nil {
@@ -280,36 +288,49 @@ func (b *Broker) consent(ctx context.Context, w *want, q face.Question, t *targe
 	if yes.Mode == localapi.ModeHour {
 		yes.ExpiresAt = yes.GivenAt.Add(time.Hour)
 	}
-	w.yes = yes
+	a.yes = yes
 	return yes, nil
 }
 
-// wanted is the set of scopes that w is about, given what its host was allowed.
-func (w *want) wanted(allowed, granted scopes, consented bool) scopes {
-	base := scopeSet(w.scopes, w.demanded)
-	switch {
-	case len(w.demanded) > 0:
-		return scopeSet(base, allowed) // a step-up must not lose what the host had
-	case len(base) > 0:
-		return base
-	case consented:
-		return allowed
-	}
-	return granted
-}
-
-// whyAsked says why a consent is asked for, for a host that may use allowed.
-func (w *want) whyAsked(consented bool, allowed scopes, g *grant) string {
+// whyAsked says why a consent is asked for.
+func (w *want) whyAsked(consented bool, rec ledger.Record) string {
 	host := w.from.Host
 	switch {
 	case consented && len(w.demanded) > 0:
 		return "the server wants more scopes for this than the program was allowed"
 	case consented:
 		return "the program asks for more scopes than it was allowed"
-	case host.Key != "" && slices.ContainsFunc(g.record.Consents, func(c localapi.Consent) bool { return c.Host != host.Key && baseOf(c.Host) == host.Base }):
+	case host.Key != "" && slices.ContainsFunc(rec.Consents, func(c localapi.Consent) bool { return c.Host != host.Key && baseOf(c.Host) == host.Base }):
 		return "this program was updated or changed since you allowed it; keep its access?"
 	case host.Key == "":
 		return "this program cannot be told apart from others, so it is asked about every time"
 	}
-	return "this program has not used " + words.Host(g.record.Server) + " before"
+	return "this program has not used " + words.Host(rec.Server) + " before"
+}
+
+// modes are the consent modes that may be offered to a host, by how sure we are of it (docs/threat-model.md).
+func modes(h peer.Host) []string {
+	out := []string{localapi.ModeOnce}
+	if h.Instance != "" && h.Level > peer.Unknown {
+		out = append(out, localapi.ModeRunning)
+	}
+	if h.Key == "" || h.Level <= peer.Unknown {
+		return out
+	}
+	if h.Level > peer.SelfReported {
+		out = append(out, localapi.ModeHour)
+	}
+	return append(out, localapi.ModeAlways)
+}
+
+// scopeRows draws the checkboxes: required ones first, each list sorted.
+func scopeRows(offered, required, had ledger.Scopes) []face.Scope {
+	rows := []face.Scope{}
+	for _, s := range required {
+		rows = append(rows, face.Scope{Name: s, Required: true, New: !had.Has(s), Checked: true})
+	}
+	for _, s := range offered.Minus(required) {
+		rows = append(rows, face.Scope{Name: s, New: !had.Has(s), Checked: true})
+	}
+	return rows
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
@@ -45,7 +45,7 @@ func (b *Broker) demands(t *target, request oauthflow.Request) (list []demand) {
 // askQuirk asks whether a quirk is accepted that shows while the person signs in to t.
 func (b *Broker) askQuirk(ctx context.Context, t *target, quirk localapi.Quirk, why string) (localapi.Quirk, bool) {
 	quirk.AcceptedAt = acceptedNow()
-	q := (&want{from: &peer.Peer{}}).quirkQuestion(t.record(), quirk)
+	q := (&want{asker: asker{from: &peer.Peer{}}}).quirkQuestion(t.record(), quirk)
 	q.Why, q.SignIn, q.Via = words.Sentence(why), true, t.via
 	_, _, err := b.ask(ctx, q)
 	return quirk, err == nil
@@ -55,11 +55,9 @@ func acceptedNow() time.Time { return time.Now().Truncate(time.Second).UTC() }
 
 // settled are the quirks that hold for a sign-in to t: accepted or set earlier, with this one, or in the policy file.
 func (b *Broker) settled(t *target) (quirks []localapi.Quirk) {
-	b.mu.Lock()
-	if g := b.grantOf(t); g != nil {
-		quirks = slices.Clone(g.record.Quirks)
+	if g, ok := b.ledger.Find(t.id()); ok {
+		quirks = g.Record().Quirks
 	}
-	b.mu.Unlock()
 	for _, quirk := range t.quirks {
 		quirks = with(quirks, quirk)
 	}
@@ -143,34 +141,21 @@ func (b *Broker) issuer(ctx context.Context, server, id string) (*discovery.Issu
 	if !errors.Is(err, discovery.ErrMismatch) {
 		return issuer, err
 	}
-	if other, otherErr := b.cfg.Discovery.Issuer(ctx, server, otherSlash(id)); otherErr == nil {
+	if other, otherErr := b.cfg.Discovery.Issuer(ctx, server, ledger.OtherSlash(id)); otherErr == nil {
 		return other, nil
 	}
 	return nil, err
 }
 
-func otherSlash(id string) string {
-	if bare, ok := strings.CutSuffix(id, "/"); ok {
-		return bare
-	}
-	return id + "/"
-}
-
-// namedBy reports whether r's issuer is among those that a server names.
-func (r *record) namedBy(issuers []string) bool {
-	_, slash := localapi.FindQuirk(r.Quirks, localapi.QuirkIssuerSlash)
-	return slices.Contains(issuers, r.Issuer) || slash && slices.Contains(issuers, otherSlash(r.Issuer))
-}
-
 // quirkQuestion asks whether a quirk of rec's server is accepted.
-func (w *want) quirkQuestion(rec record, quirk localapi.Quirk) face.Question {
+func (w *want) quirkQuestion(rec ledger.Record, quirk localapi.Quirk) face.Question {
 	q := w.question(face.KindQuirk, rec)
 	q.Quirk, q.Notes = &quirk, []string{quirk.Meaning()}
 	return q
 }
 
 // setQuirk keeps what the person accepted or set for g's server, and has every token looked at again.
-func (b *Broker) setQuirk(ctx context.Context, g *grant, quirk localapi.Quirk) error {
+func (b *Broker) setQuirk(ctx context.Context, g *ledger.Grant, quirk localapi.Quirk) error {
 	rule := "you accepted the quirk " + quirk.Name
 	if quirk.Chosen() {
 		rule = "you set " + quirk.String() + ", which counts from the next sign-in"
@@ -182,7 +167,7 @@ func (b *Broker) setQuirk(ctx context.Context, g *grant, quirk localapi.Quirk) e
 }
 
 // dropQuirk takes one back.
-func (b *Broker) dropQuirk(ctx context.Context, g *grant, name string) error {
+func (b *Broker) dropQuirk(ctx context.Context, g *ledger.Grant, name string) error {
 	return b.changeQuirks(ctx, g, "you took the quirk "+name+" back", func(quirks []localapi.Quirk) []localapi.Quirk { return without(quirks, name) })
 }
 
@@ -199,20 +184,17 @@ func without(quirks []localapi.Quirk, name string) []localapi.Quirk {
 	return slices.DeleteFunc(slices.Clone(quirks), func(q localapi.Quirk) bool { return q.Name == name })
 }
 
-func (b *Broker) changeQuirks(ctx context.Context, g *grant, rule string, change func([]localapi.Quirk) []localapi.Quirk) error {
-	if err := g.take(ctx); err != nil {
+func (b *Broker) changeQuirks(ctx context.Context, g *ledger.Grant, rule string, change func([]localapi.Quirk) []localapi.Quirk) error {
+	turn, err := g.Take(ctx)
+	if err != nil {
 		return err
 	}
-	defer g.give()
-	if err := b.save(ctx, g, func(r *record) { r.Quirks = change(r.Quirks) }); err != nil {
+	defer turn.Give()
+	if err := turn.Change(ctx, func(r *ledger.Record) { r.Quirks = change(r.Quirks) }); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	for _, h := range g.held {
-		h.check = nil
-	}
-	rec := g.record
-	b.mu.Unlock()
+	b.tokens.CheckAnew(g)
+	rec := g.Record()
 	b.activity.add(face.Entry{Time: time.Now(), Event: face.KindQuirk, Resource: rec.Resource, Account: rec.Account, Decision: "done", Rule: words.Sentence(rule)})
 	b.cfg.OnChange()
 	return nil
@@ -220,7 +202,7 @@ func (b *Broker) changeQuirks(ctx context.Context, g *grant, rule string, change
 
 // wishQuirk sets something for a server, switches its checks off, or takes a quirk back, on the person's own word.
 func (b *Broker) wishQuirk(ctx context.Context, w face.Wish) error {
-	grants := b.matching(w.Resource, w.Account)
+	grants := b.ledger.ReachedBy(w.Resource, w.Account)
 	if len(grants) == 0 {
 		return unknownServer(w.Resource, w.Account)
 	}
@@ -232,7 +214,7 @@ func (b *Broker) wishQuirk(ctx context.Context, w face.Wish) error {
 	return nil
 }
 
-func (b *Broker) wishQuirkOf(ctx context.Context, g *grant, w face.Wish) error {
+func (b *Broker) wishQuirkOf(ctx context.Context, g *ledger.Grant, w face.Wish) error {
 	if w.Kind == face.WishTakeBack {
 		return b.dropQuirk(ctx, g, w.ID)
 	}

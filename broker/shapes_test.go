@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -301,7 +302,7 @@ func TestShapesLive(t *testing.T) {
 func (h *house) sent(auth string, offline bool) {
 	h.t.Helper()
 	for _, page := range pages(h.issuer) {
-		if page.Get("resource") != serverURL || page.Get("code_challenge_method") != "S256" || slices.Contains(strings.Fields(page.Get("scope")), offlineAccess) != offline {
+		if page.Get("resource") != serverURL || page.Get("code_challenge_method") != "S256" || slices.Contains(strings.Fields(page.Get("scope")), ledger.OfflineAccess) != offline {
 			h.t.Errorf("the page was asked for with %v", page)
 		}
 	}

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/broker/asking"
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
@@ -40,8 +42,8 @@ const signInTimeout = 10 * time.Minute
 
 // signIn runs the browser flow for t, or joins the one under way (which may be about other scopes), and waits for its
 // end. The grant is in place when it returns nil, with yes in it when the person allowed host more than this once.
-func (b *Broker) signIn(ctx context.Context, t *target, ask scopes, host peer.Host, yes *localapi.Consent) (joined bool, err error) {
-	key, enterprise := signInKey{t.server, t.account}, enterpriseOf(b.registration(t.issuer.ID)).Issuer
+func (b *Broker) signIn(ctx context.Context, t *target, ask ledger.Scopes, host peer.Host, yes *localapi.Consent) (joined bool, err error) {
+	key, enterprise := signInKey{t.server, t.account}, ledger.EnterpriseOf(b.registration(t.issuer.ID)).Issuer
 	b.mu.Lock()
 	s, joined := b.signIns[key]
 	if !joined {
@@ -78,9 +80,9 @@ func (b *Broker) signIn(ctx context.Context, t *target, ask scopes, host peer.Ho
 	return joined, s.err
 }
 
-// agreed is what the person allowed w's host together with the sign-in to t that is under way, if that covers offered;
+// agreed is what the person allowed a's host together with the sign-in to t that is under way, if that covers offered;
 // nil when there is no such thing. A yes for once is for another request, unless the gateway makes both.
-func (b *Broker) agreed(t *target, w *want, offered scopes) *localapi.Consent {
+func (b *Broker) agreed(t *target, a *attempt, offered ledger.Scopes) *localapi.Consent {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, ok := b.signIns[signInKey{t.server, t.account}]
@@ -88,8 +90,8 @@ func (b *Broker) agreed(t *target, w *want, offered scopes) *localapi.Consent {
 		return nil
 	}
 	for _, y := range s.yes {
-		same := asking.HostID(y.host) == asking.HostID(w.from.Host) && (y.Mode == localapi.ModeAlways || y.Mode == localapi.ModeHour || y.host.Instance == w.from.Host.Instance)
-		if same && (y.Mode != localapi.ModeOnce || w.forward) && scopeSet(y.Scopes).covers(offered) {
+		same := asking.HostID(y.host) == asking.HostID(a.from.Host) && (y.Mode == localapi.ModeAlways || y.Mode == localapi.ModeHour || y.host.Instance == a.from.Host.Instance)
+		if same && (y.Mode != localapi.ModeOnce || a.forward != nil) && ledger.ScopeSet(y.Scopes).Covers(offered) {
 			return &y.Consent
 		}
 	}
@@ -98,10 +100,8 @@ func (b *Broker) agreed(t *target, w *want, offered scopes) *localapi.Consent {
 
 // addConsents keeps what the person allowed before the grant was there.
 func (b *Broker) addConsents(ctx context.Context, t *target, yes []granted) error {
-	b.mu.Lock()
-	g := b.grantOf(t)
-	b.mu.Unlock()
-	if g == nil {
+	g, ok := b.ledger.Find(t.id())
+	if !ok {
 		return nil // forgotten meanwhile; the next look says so
 	}
 	for _, y := range yes {
@@ -112,23 +112,12 @@ func (b *Broker) addConsents(ctx context.Context, t *target, yes []granted) erro
 	return nil
 }
 
-// grantOf finds the grant that t leads to. Callers hold mu.
-func (b *Broker) grantOf(t *target) *grant {
-	for _, g := range b.grants {
-		if !g.gone && g.record.Resource == t.resource.ID && g.record.Issuer == t.issuer.ID && g.record.Account == t.account {
-			return g
-		}
-	}
-	return nil
-}
-
 // runSignIn runs one browser flow and writes the record. Only then does anybody learn of it.
-func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
-	b.mu.Lock()
-	another := slices.ContainsFunc(b.grants, func(o *grant) bool {
-		return !o.gone && o.record.Issuer == t.issuer.ID && o.record.Account != t.account
+func (b *Broker) runSignIn(ctx context.Context, t *target, ask ledger.Scopes) error {
+	another := slices.ContainsFunc(b.ledger.Grants(), func(o *ledger.Grant) bool {
+		r := o.Record()
+		return r.Issuer == t.issuer.ID && r.Account != t.account
 	})
-	b.mu.Unlock()
 	key, err := t.newKey(b.settled(t))
 	if err != nil {
 		return err
@@ -151,7 +140,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	}
 	before := ask
 	registration, tokens, quirks, err := b.browse(ctx, t, &request)
-	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.covers(ask) {
+	if refused := (*oauthflow.Error)(nil); errors.As(err, &refused) && refused.Code == "invalid_scope" && len(t.fewer) > 0 && !t.fewer.Covers(ask) {
 		// TOK-15: a scope that the issuer has given up must not stand in the way for ever.
 		ask, before = t.fewer, nil
 		request.Scopes, request.Registration = askIssuer(ask, t.issuer, ours), registration
@@ -159,7 +148,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
 	b.noteDisowned(ctx, request.Registration, t.account, err)
-	if refusesOffline(err) && !ours.Unattended() && slices.Contains(request.Scopes, offlineAccess) {
+	if refusesOffline(err) && !ours.Unattended() && slices.Contains(request.Scopes, ledger.OfflineAccess) {
 		// It was our wish: what an issuer lists, it may still keep from this client or this person.
 		request.Scopes, request.Registration = ask, b.registration(t.issuer.ID)
 		registration, tokens, err = b.flow.SignIn(ctx, request)
@@ -169,21 +158,21 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	if err != nil {
 		return err
 	}
-	binding, err := keepKey(key)
-	if err != nil {
-		return err
+	binding := secret.Text{}
+	if key != nil {
+		if binding, err = key.Text(); err != nil {
+			return err
+		}
 	}
-	got, now := scopeSet(tokens.Scopes), time.Now()
-	g, fresh := b.takeGrant(t)
-	defer g.give()
-	b.mu.Lock()
-	former := g.record
-	b.mu.Unlock()
-	b.keep(ctx, g, func(r *record) {
+	got, now := ledger.ScopeSet(tokens.Scopes), time.Now()
+	turn, _ := b.ledger.Claim(t.record())
+	defer turn.Give()
+	g, former := turn.Grant(), turn.Grant().Record()
+	turn.Keep(ctx, func(r *ledger.Record) {
 		r.Name, r.Prefix, r.Unpublished = t.resource.Name, t.resource.Prefix, t.resource.Unpublished
-		r.signedIn(registration, kept{tokens.Refresh})
-		r.Key, r.Bindable = binding, t.resource.Bindable
-		if r.Requested = scopeSet(r.Requested, before); before == nil {
+		r.SignedIn(registration, tokens.Refresh)
+		r.Key.Text, r.Bindable = binding, t.resource.Bindable
+		if r.Requested = ledger.ScopeSet(r.Requested, before); before == nil {
 			r.Requested = ask
 		}
 		r.Granted = got
@@ -193,20 +182,10 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 		}
 		r.SignedInAt, r.RefreshedAt = now, now
 	})
-	replaced := b.introduce(g, fresh, t)
-	b.mu.Lock()
-	g.key = key
-	clear(g.held)
-	clear(g.refused)
-	clear(g.missing)
-	clear(g.declined)
-	for _, s := range ask.minus(got) {
-		g.missing[s] = now
-	}
-	g.down = ""
-	g.hold(tokens, got, false)
-	b.mu.Unlock()
-	if at := enterpriseOf(former.Registration.Client); at != (enterpriseKey{}) && at != enterpriseOf(registration) {
+	b.consents.signedIn(g)
+	b.tokens.SignedIn(g, key, tokens, got, ask.Minus(got))
+	replaced := b.introduce(turn, t)
+	if at := former.Enterprise(); at != (ledger.Enterprise{}) && at != ledger.EnterpriseOf(registration) {
 		if err := b.forgetIdentity(context.WithoutCancel(ctx), former); err != nil {
 			b.log.Warn("who you are at the enterprise that spoke for you before was not ended there", "issuer", at.Issuer, "error", err)
 		}
@@ -220,58 +199,28 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask scopes) error {
 	return nil
 }
 
-// takeGrant takes the turn of the grant that t leads to, or makes one, with its turn taken, that nobody can find yet.
-// The person may forget the grant while its turn is waited for, so it is looked for again then.
-func (b *Broker) takeGrant(t *target) (g *grant, fresh bool) {
-	for {
-		b.mu.Lock()
-		g = b.grantOf(t)
-		b.mu.Unlock()
-		if fresh = g == nil; fresh {
-			g = newGrant(t.record())
-		}
-		g.turn <- struct{}{} // turns are always given back within the bounds of an issuer call
-		b.mu.Lock()
-		gone := g.gone
-		b.mu.Unlock()
-		if !gone {
-			return g, fresh
-		}
-		g.give()
-	}
-}
-
-// introduce lets everyone find g, and returns the grants it replaces: those of the same server and account at another
-// issuer, which the server no longer names or the person has left. Nobody took anything back by that: what is under way
-// with them goes on, as something of g's.
-func (b *Broker) introduce(g *grant, fresh bool, t *target) (replaced []*grant) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, o := range b.grants {
-		r := o.record
-		if o != g && !o.gone && r.Server == t.server && r.Account == t.account {
+// introduce lets everyone find turn's grant, and returns the grants it replaces: those of the same server and account at
+// another issuer, which the server no longer names or the person has left. Nobody took anything back by that: what is under
+// way with them goes on, as something of the new one's.
+func (b *Broker) introduce(turn ledger.Turn, t *target) (replaced []*ledger.Grant) {
+	turn.Introduce()
+	for _, o := range b.ledger.Grants() {
+		if r := o.Record(); o != turn.Grant() && r.Server == t.server && r.Account == t.account {
 			replaced = append(replaced, o)
 		}
 	}
-	for u := range b.underWay {
-		if slices.Contains(replaced, u.grant) {
-			u.grant = g
-		}
-	}
-	if fresh {
-		b.grants = append(b.grants, g)
-	}
+	b.uses.move(replaced, turn.Grant())
 	return replaced
 }
 
 // askIssuer adds offline_access where the issuer knows it: without it there may be no refresh token. Alone it would
 // replace the issuer's default scopes, so it is never sent alone; and clients that get tokens by themselves need none.
-func askIssuer(ask scopes, issuer *discovery.Issuer, ours client.Client) []string {
-	if ours.Unattended() {
+func askIssuer(ask ledger.Scopes, issuer *discovery.Issuer, client client.Client) []string {
+	if client.Unattended() {
 		return ask
 	}
-	if len(ask) > 0 && slices.Contains(issuer.Scopes, offlineAccess) {
-		return append(slices.Clone(ask), offlineAccess)
+	if len(ask) > 0 && slices.Contains(issuer.Scopes, ledger.OfflineAccess) {
+		return append(slices.Clone(ask), ledger.OfflineAccess)
 	}
 	return ask
 }
@@ -317,20 +266,18 @@ func (b *Broker) SignIn(ctx context.Context, from *peer.Peer, req localapi.SignI
 // signInAsked asks the person and signs in, with quirks set for the server from then on; on another device, if they agree
 // to that too.
 func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Quirk, device bool) (*localapi.Grant, error) {
-	if err := b.load(ctx); err != nil {
+	if err := b.ledger.Load(ctx); err != nil {
 		return nil, err
 	}
 	t, err := b.discoverGrant(ctx, w.url, w.account, nil)
 	if err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	var before scopes
-	if g := b.grantOf(t); g != nil {
-		before = scopeSet(g.record.Requested)
+	var before ledger.Scopes
+	if g, ok := b.ledger.Find(t.id()); ok {
+		before = ledger.ScopeSet(g.Record().Requested)
 	}
-	b.mu.Unlock()
-	offered := scopeSet(w.scopes, before)
+	offered := ledger.ScopeSet(w.scopes, before)
 	if len(offered) == 0 {
 		offered = t.scopes
 	}
@@ -359,24 +306,22 @@ func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Qui
 	if err := b.choose(t, answer); err != nil {
 		return nil, err
 	}
-	chosen := scopeSet(answer.Scopes).and(offered)
+	chosen := ledger.ScopeSet(answer.Scopes).And(offered)
 	if len(chosen) == 0 && len(offered) > 0 {
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the person allowed none of the scopes")
 	}
 	if _, err := b.signIn(ctx, t, chosen, w.from.Host, nil); err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	g := b.grantOf(t)
-	if g == nil {
+	g, ok := b.ledger.Find(t.id())
+	if !ok {
 		return nil, localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", words.Host(t.server))
 	}
-	shown := g.shown(time.Now())
+	shown := b.shown(g)
 	return &shown, nil
 }
 
-func (b *Broker) logSignIn(t *target, ask scopes, err error) {
+func (b *Broker) logSignIn(t *target, ask ledger.Scopes, err error) {
 	e := face.Entry{Time: time.Now(), Event: "sign_in", Resource: t.resource.ID, Account: t.account, Scopes: ask, Decision: "done", Rule: "signed in at " + words.Host(t.issuer.ID)}
 	if err != nil {
 		e.Decision, e.Rule = "failed", words.Sentence(err.Error())

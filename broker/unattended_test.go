@@ -126,7 +126,7 @@ func TestSettingAnUnattendedClientIsConfirmed(t *testing.T) {
 			t.Errorf("asked %+v", q)
 		}
 		h.restart()
-		if err := h.broker.load(t.Context()); err != nil {
+		if err := h.broker.ledger.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if r, ok := h.broker.preRegistered(issuerID); !ok || r.GrantType != client.GrantClientCredentials || r.Secret.Reveal() != "s" {

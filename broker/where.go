@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
@@ -22,19 +23,23 @@ type target struct {
 	resource *discovery.Resource
 	issuer   *discovery.Issuer
 	usable   []*discovery.Issuer // the issuers that the person may choose among; none when the server names one only
-	scopes   scopes              // of the challenge, else all the server supports; none: leave it to the issuer
+	scopes   ledger.Scopes       // of the challenge, else all the server supports; none: leave it to the issuer
 	slash    string              // the issuer as the server writes it, where it calls itself otherwise by one slash; "" else
 	account  string
 	quirks   []localapi.Quirk // that the person set together with this sign-in
-	fewer    scopes           // to try when the issuer takes no longer what it was asked for before; none: there is no second try
+	fewer    ledger.Scopes    // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
 	page              bool   // the person was told that a page opens
 	via               string // how they get there, face.Via…; "" before they were told
 	acrValues, maxAge string // how the server wants the person to sign in (RFC 9470)
 }
 
-func (t *target) record() record {
-	return record{
+func (t *target) id() ledger.ID {
+	return ledger.ID{Resource: t.resource.ID, Issuer: t.issuer.ID, Account: t.account}
+}
+
+func (t *target) record() ledger.Record {
+	return ledger.Record{
 		Server: t.server, Resource: t.resource.ID, Name: t.resource.Name, Issuer: t.issuer.ID, Account: t.account,
 		Prefix: t.resource.Prefix, Unpublished: t.resource.Unpublished,
 	}
@@ -42,8 +47,8 @@ func (t *target) record() record {
 
 // noteSlash remembers how the server writes the issuer, where that is not how it calls itself.
 func (t *target) noteSlash() {
-	if t.slash = ""; !slices.Contains(t.resource.Issuers, t.issuer.ID) && slices.Contains(t.resource.Issuers, otherSlash(t.issuer.ID)) {
-		t.slash = otherSlash(t.issuer.ID)
+	if t.slash = ""; !slices.Contains(t.resource.Issuers, t.issuer.ID) && slices.Contains(t.resource.Issuers, ledger.OtherSlash(t.issuer.ID)) {
+		t.slash = ledger.OtherSlash(t.issuer.ID)
 	}
 }
 
@@ -54,7 +59,7 @@ func (b *Broker) discoverGrant(ctx context.Context, server, account string, chal
 		return nil, err
 	}
 	t.account = cmp.Or(account, defaultAccount)
-	return t, b.records.writable(t.resource.ID, t.issuer.ID, t.account)
+	return t, b.ledger.Writable(t.id())
 }
 
 // discover finds out where server sends people to sign in. Of several issuers it proposes one. For a server that names
@@ -74,23 +79,15 @@ func (b *Broker) discover(ctx context.Context, server string, challenges []disco
 	t.resource = resource
 	t.noteSlash()
 	for _, c := range challenges {
-		t.scopes = scopeSet(t.scopes, c.Scopes())
+		t.scopes = ledger.ScopeSet(t.scopes, c.Scopes())
 		if acr, age, ok := c.Reauthentication(); ok {
 			t.acrValues, t.maxAge = acr, age
 		}
 	}
 	if len(t.scopes) == 0 {
-		t.scopes = scopeSet(resource.Scopes)
+		t.scopes = ledger.ScopeSet(resource.Scopes)
 	}
 	return t, nil
-}
-
-// issuerOf is what is known now of the issuer of rec.
-func (b *Broker) issuerOf(ctx context.Context, rec record) (*discovery.Issuer, error) {
-	if rec.Unpublished {
-		return b.cfg.Discovery.OriginIssuer(ctx, rec.Server)
-	}
-	return b.cfg.Discovery.Issuer(ctx, rec.Server, rec.Issuer)
 }
 
 // maxIssuers bounds how many issuers of one server are looked at: each costs up to four requests.
@@ -139,18 +136,16 @@ const stranger = 3
 // strangeness orders issuers by how much the person has had to do with them, about server first.
 func (b *Broker) strangeness(server, issuer string) int {
 	_, registered := b.preRegistered(issuer)
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	best := stranger
 	if registered {
 		best = 2
 	}
-	for _, g := range b.grants {
-		switch {
-		case g.gone || !g.record.namedBy([]string{issuer}):
-		case g.record.Server == server:
+	for _, g := range b.ledger.Grants() {
+		switch r := g.Record(); {
+		case !r.NamedBy([]string{issuer}):
+		case r.Server == server:
 			return 0
-		case g.record.Problem == "":
+		case r.Problem == "":
 			best = 1
 		}
 	}
@@ -182,7 +177,7 @@ func (b *Broker) choose(t *target, answer face.Answer) error {
 	t.issuer = t.usable[at]
 	t.page = b.opensPage(t)
 	t.noteSlash()
-	return b.records.writable(t.resource.ID, t.issuer.ID, t.account)
+	return b.ledger.Writable(t.id())
 }
 
 // preRegistered finds the client that the person registered with issuer: in the policy file, else entered by hand.
@@ -192,14 +187,7 @@ func (b *Broker) preRegistered(issuer string) (client.Client, bool) {
 			return r, true
 		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range b.clients {
-		if c.Issuer == issuer {
-			return c.whole(), true
-		}
-	}
-	return client.Client{}, false
+	return b.ledger.Client(issuer)
 }
 
 // registration is our client at issuer, if we have one: entered by the person, else made before. One that did not lead
@@ -210,15 +198,17 @@ func (b *Broker) registration(issuer string) client.Client {
 		return r
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.doubtful[issuer] {
+	made, doubtful := b.made[issuer], b.doubtful[issuer]
+	b.mu.Unlock()
+	switch {
+	case doubtful:
 		return client.Client{}
+	case made.ClientID != "" && !made.Expired():
+		return made
 	}
-	if r, ok := b.made[issuer]; ok && !r.Expired() {
-		return r
-	}
-	for _, g := range b.grants {
-		if r := g.record.Registration.At(issuer); g.record.Issuer == issuer && r.ClientID != "" && r.Source == client.SourceDynamic && !r.Expired() {
+	for _, g := range b.ledger.Grants() {
+		rec := g.Record()
+		if r := rec.Registration.At(issuer); rec.Issuer == issuer && r.ClientID != "" && r.Source == client.SourceDynamic && !r.Expired() {
 			return r
 		}
 	}
@@ -250,11 +240,9 @@ func (b *Broker) mention(q *face.Question, t *target) {
 	if len(ways) > 1 {
 		q.Vias = ways
 	}
-	b.mu.Lock()
-	if g := b.grantOf(t); t.via == "" && g != nil && g.record.Device {
+	if g, ok := b.ledger.Find(t.id()); ok && t.via == "" && g.Record().Device {
 		t.via = face.ViaDevice
 	}
-	b.mu.Unlock()
 	if !slices.Contains(ways, t.via) {
 		t.via = ways[0]
 	}
@@ -268,7 +256,7 @@ func (b *Broker) ways(t *target) []string {
 		here = face.ViaAddress
 	}
 	lacks := func(i *discovery.Issuer) bool { // a page of an enterprise opens there, and it is not known yet what that one offers
-		return i.DeviceEndpoint == "" || enterpriseOf(b.registration(i.ID)) != (enterpriseKey{})
+		return i.DeviceEndpoint == "" || ledger.EnterpriseOf(b.registration(i.ID)) != (ledger.Enterprise{})
 	}
 	switch {
 	case b.flow.ByDevice(oauthflow.Request{Issuer: t.issuer}): // this run of the app knows no other
@@ -308,35 +296,15 @@ func (b *Broker) notes(t *target) []string {
 	if t.issuer.Unlisted {
 		notes = append(notes, "The issuer publishes a list of the servers it works for, and this one is not on it.")
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range b.clients {
-		if c.Server == t.server && c.Issuer != t.issuer.ID {
-			notes = append(notes, "You entered a client ID for this server at "+c.Issuer+". The server now names another issuer, so it is not used.")
+	for _, issuer := range b.ledger.ClientIssuers(t.server) {
+		if issuer != t.issuer.ID {
+			notes = append(notes, "You entered a client ID for this server at "+issuer+". The server now names another issuer, so it is not used.")
 		}
 	}
-	for _, g := range b.grants {
-		if !g.gone && !g.record.open() && g.record.Server == t.server && !g.record.namedBy(t.resource.Issuers) {
-			notes = append(notes, "You signed in to this server at "+g.record.Issuer+" before. It now names another issuer.")
+	for _, g := range b.ledger.Grants() {
+		if r := g.Record(); !r.Open() && r.Server == t.server && !r.NamedBy(t.resource.Issuers) {
+			notes = append(notes, "You signed in to this server at "+r.Issuer+" before. It now names another issuer.")
 		}
 	}
 	return notes
-}
-
-// maxAliases bounds the addresses remembered of one grant: a host may make up any number. Forgetting one costs a look.
-const maxAliases = 32
-
-// adopt reports whether the server that was discovered under url is one we have a grant for under another address, and
-// from now on finds that grant under url too.
-func (b *Broker) adopt(t *target, url string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, g := range b.grants {
-		r := g.record
-		if !g.gone && r.Resource == t.resource.ID && r.Issuer == t.issuer.ID && r.Account == t.account && r.Server != url {
-			g.aliases = append(g.aliases[max(0, len(g.aliases)-maxAliases+1):], url)
-			return true
-		}
-	}
-	return false
 }

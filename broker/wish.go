@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -24,7 +25,7 @@ func (b *Broker) Wish(ctx context.Context, w face.Wish) error {
 }
 
 func (b *Broker) wish(ctx context.Context, w face.Wish) error {
-	if err := b.load(ctx); err != nil {
+	if err := b.ledger.Load(ctx); err != nil {
 		return err
 	}
 	switch w.Kind {
@@ -52,7 +53,7 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) error {
 		}
 		return b.cfg.OpenURL(ctx, url)
 	case face.WishForget:
-		grants := b.matching(w.Resource, w.Account)
+		grants := b.ledger.ReachedBy(w.Resource, w.Account)
 		if len(grants) == 0 {
 			return unknownServer(w.Resource, w.Account)
 		}
@@ -106,33 +107,35 @@ func (b *Broker) withSignIn(id string, do func(*signIn)) error {
 
 // revokeConsent takes back what a host was allowed: every mode of it, at one grant.
 func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
-	grants := b.matching(w.Resource, w.Account)
+	grants := b.ledger.ReachedBy(w.Resource, w.Account)
 	if len(grants) == 0 {
 		return unknownServer(w.Resource, w.Account)
 	}
 	for _, g := range grants {
-		if err := g.take(ctx); err != nil {
+		if err := b.takeBack(ctx, g, w.Host); err != nil {
 			return err
 		}
-		b.mu.Lock()
-		server := g.record.Server
-		g.running = slices.DeleteFunc(g.running, func(c running) bool { return c.Host == w.Host })
-		kept := slices.ContainsFunc(g.record.Consents, func(c localapi.Consent) bool { return c.Host == w.Host })
-		b.mu.Unlock()
-		var err error
-		if kept {
-			err = b.save(ctx, g, func(r *record) {
-				r.Consents = slices.DeleteFunc(r.Consents, func(c localapi.Consent) bool { return c.Host == w.Host })
-			})
-		}
-		g.give()
-		if err != nil {
-			return err
-		}
-		b.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", words.Host(server)).
-			WithHint("ask again to have them decide anew"), func(u *underWay) bool { return u.grant == g && u.host.Key == w.Host })
 	}
 	b.activity.add(face.Entry{Time: time.Now(), Event: "revoke", HostKey: w.Host, Resource: w.Resource, Account: w.Account, Decision: "done", Rule: "you took the consent back"})
 	b.cfg.OnChange()
+	return nil
+}
+
+// takeBack ends what the host with that key may do with g: in the record, in memory, and what is under way.
+func (b *Broker) takeBack(ctx context.Context, g *ledger.Grant, host string) error {
+	turn, err := g.Take(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.Give()
+	is := func(c localapi.Consent) bool { return c.Host == host }
+	b.consents.takeBack(g, host)
+	if slices.ContainsFunc(g.Record().Consents, is) {
+		if err := turn.Change(ctx, func(r *ledger.Record) { r.Consents = slices.DeleteFunc(r.Consents, is) }); err != nil {
+			return err
+		}
+	}
+	b.uses.withdraw(localapi.Errorf(localapi.ErrConsentDenied, "the person took back the consent to use %s", words.Host(g.Record().Server)).
+		WithHint("ask again to have them decide anew"), func(of *ledger.Grant, by peer.Host) bool { return of == g && by.Key == host })
 	return nil
 }
