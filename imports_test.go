@@ -27,7 +27,7 @@ var floors = map[string]struct {
 	why string
 }{
 	".":                    {[]string{"app", "assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "tray"}, "a program wires everything"},
-	"cmd/vk":               {[]string{"bridge", "hosts", "internal/secret", "internal/untrusted", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
+	"cmd/vk":               {[]string{"bridge", "client", "hosts", "internal/secret", "internal/untrusted", "localapi", "peer"}, "the command line starts in milliseconds and holds no secret"},
 	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
 	"app":                  {[]string{"assets", "client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},

@@ -70,44 +70,43 @@ func (f *clientForm) rows() []labelled {
 	return rows
 }
 
-// request is what was typed, or what is missing from it.
-func (f *clientForm) request() (*localapi.RegistrationRequest, *localapi.Error) {
+// missing says of what the person typed what is missing from it.
+var missing = map[client.Kind]string{
+	client.NoClientID:    "Type the client ID first.",
+	client.TwoWays:       "A client has a secret or a key, not both.",
+	client.NoSecret:      "Type the client's secret, or name the file of its private key.",
+	client.NoAssertion:   "Name the identity file by its whole path.",
+	client.RelativeFile:  "Name the identity file by its whole path.",
+	client.NoIssuer:      missingEnterprise,
+	client.NoClientThere: missingEnterprise,
+}
+
+const missingEnterprise = "Name your enterprise's issuer, and the client ID that Valet Key has there."
+
+// client is the one that was typed, or what is missing from it.
+func (f *clientForm) client() (client.Client, error) {
 	typed := func(f *field) string { return strings.TrimSpace(f.Text) }
 	hidden := func(f *field) secret.Text { return secret.New(typed(f)) }
-	missing := func(words string) (*localapi.RegistrationRequest, *localapi.Error) {
-		return nil, localapi.Errorf(localapi.ErrBadRequest, "%s", words)
-	}
-	r := &localapi.RegistrationRequest{ClientID: typed(f.id), ClientSecret: hidden(f.secret)}
-	if r.ClientID == "" {
-		return missing("Type the client ID first.")
-	}
+	c := client.Client{ClientID: typed(f.id), Secret: hidden(f.secret)}
 	switch f.kind {
 	case byItself:
-		r.GrantType = "client_credentials"
-		r.KeyID = typed(f.keyID)
-		switch file := typed(f.keyFile); {
-		case file != "" && !r.ClientSecret.Empty():
-			return missing("A client has a secret or a key, not both.")
-		case file != "":
-			var err error
-			if r.PrivateKey, err = readKey(file); err != nil {
-				return missing("The private key cannot be read: " + err.Error() + ".")
-			}
-		case r.ClientSecret.Empty():
-			return missing("Type the client's secret, or name the file of its private key.")
-		}
+		c.GrantType, c.Key, c.KeyID = client.GrantClientCredentials, hidden(f.keyFile), typed(f.keyID)
 	case byIdentityFile:
-		if r.AssertionFile = atHome(typed(f.assertionFile)); !filepath.IsAbs(r.AssertionFile) {
-			return missing("Name the identity file by its whole path.")
-		}
+		c.GrantType, c.AssertionFile = client.GrantJWTBearer, atHome(typed(f.assertionFile))
 	case byEnterprise:
-		e := &localapi.EnterpriseClient{Issuer: typed(f.enterprise), ClientID: typed(f.enterpriseID), ClientSecret: hidden(f.enterpriseSecret)}
-		if e.Issuer == "" || e.ClientID == "" {
-			return missing("Name your enterprise's issuer, and the client ID that Valet Key has there.")
-		}
-		r.Enterprise = e
+		there := client.Client{Issuer: typed(f.enterprise), ClientID: typed(f.enterpriseID), Secret: hidden(f.enterpriseSecret)}
+		c.GrantType, c.Enterprise = client.GrantJWTBearer, &client.Enterprise{Client: there}
 	}
-	return r, nil
+	err := c.Check() // of the key, with the name of its file
+	if fault, ok := errors.AsType[*client.Fault](err); ok && missing[fault.Kind] != "" {
+		return c, localapi.Errorf(localapi.ErrBadRequest, "%s", missing[fault.Kind])
+	}
+	if err == nil && !c.Key.Empty() {
+		if c.Key, err = readKey(typed(f.keyFile)); err != nil {
+			return c, localapi.Errorf(localapi.ErrBadRequest, "The private key cannot be read: %v.", err)
+		}
+	}
+	return c, localapi.BadClient(err)
 }
 
 // readKey reads the private key in the file at path. No error quotes any of it, or names the path that was typed.
@@ -164,7 +163,7 @@ func (v *mainDrawing) client(g localapi.Grant) fyne.CanvasObject {
 			id, words = text(mono(r.ClientID)), r.Meaning()
 			if r.Source == client.SourcePreRegistered {
 				buttons.Add(v.act("remove-"+key, "Remove", "Removing…", quiet, face.Wish{Kind: face.WishClient, Server: g.Server, Account: g.Account,
-					Registration: &localapi.RegistrationRequest{Issuer: g.Issuer, Remove: true}}))
+					Registration: &localapi.RegistrationRequest{Sent: client.Sent{Issuer: g.Issuer}, Remove: true}}))
 			}
 		}
 		buttons.Add(newButton(key+"\nask", "Change", quiet, func() { v.on.form(key) }))

@@ -370,11 +370,11 @@ func TestAClientIsTyped(t *testing.T) {
 		misses string
 		want   localapi.RegistrationRequest
 	}{
-		"by browser":        {byBrowser, map[string]string{"id": " mine "}, "", localapi.RegistrationRequest{ClientID: "mine", Issuer: issuer}},
-		"with a secret":     {byBrowser, map[string]string{"id": "mine", "secret": "s"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), Issuer: issuer}},
+		"by browser":        {byBrowser, map[string]string{"id": " mine "}, "", localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine", Issuer: issuer})}},
+		"with a secret":     {byBrowser, map[string]string{"id": "mine", "secret": "s"}, "", localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine", Secret: secret.New("s"), Issuer: issuer})}},
 		"no ID":             {byBrowser, map[string]string{"secret": "canary"}, "client ID", localapi.RegistrationRequest{}},
-		"by itself":         {byItself, map[string]string{"id": "mine", "secret": "s"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), GrantType: "client_credentials", Issuer: issuer}},
-		"with a key":        {byItself, map[string]string{"id": "mine", "key-file": keyFile, "key-id": "k"}, "", localapi.RegistrationRequest{ClientID: "mine", PrivateKey: secret.New(pem), KeyID: "k", GrantType: "client_credentials", Issuer: issuer}},
+		"by itself":         {byItself, map[string]string{"id": "mine", "secret": "s"}, "", localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine", Secret: secret.New("s"), GrantType: "client_credentials", Issuer: issuer})}},
+		"with a key":        {byItself, map[string]string{"id": "mine", "key-file": keyFile, "key-id": "k"}, "", localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine", Key: secret.New(pem), KeyID: "k", GrantType: "client_credentials", Issuer: issuer})}},
 		"with nothing":      {byItself, map[string]string{"id": "mine"}, "secret", localapi.RegistrationRequest{}},
 		"with both":         {byItself, map[string]string{"id": "mine", "secret": "canary", "key-file": keyFile}, "not both", localapi.RegistrationRequest{}},
 		"no key there":      {byItself, map[string]string{"id": "mine", "key-file": keyFile + "x"}, "no such file", localapi.RegistrationRequest{}},
@@ -382,9 +382,9 @@ func TestAClientIsTyped(t *testing.T) {
 		"a short path":      {byItself, map[string]string{"id": "mine", "key-file": "key.pem"}, "whole path", localapi.RegistrationRequest{}},
 		"a directory":       {byItself, map[string]string{"id": "mine", "key-file": dir}, "not a regular file", localapi.RegistrationRequest{}},
 		"others read it":    {byItself, map[string]string{"id": "mine", "key-file": openKey}, "it can be read by others (mode 640)", localapi.RegistrationRequest{}},
-		"identity file":     {byIdentityFile, map[string]string{"id": "mine", "assertion-file": "/run/token"}, "", localapi.RegistrationRequest{ClientID: "mine", AssertionFile: "/run/token", Issuer: issuer}},
+		"identity file":     {byIdentityFile, map[string]string{"id": "mine", "assertion-file": "/run/token"}, "", localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine", AssertionFile: "/run/token", Issuer: issuer})}},
 		"no identity file":  {byIdentityFile, map[string]string{"id": "mine"}, "whole path", localapi.RegistrationRequest{}},
-		"enterprise":        {byEnterprise, map[string]string{"id": "mine", "secret": "s", "enterprise": "https://idp.example", "enterprise-id": "there", "enterprise-secret": "z"}, "", localapi.RegistrationRequest{ClientID: "mine", ClientSecret: secret.New("s"), Issuer: issuer, Enterprise: &localapi.EnterpriseClient{Issuer: "https://idp.example", ClientID: "there", ClientSecret: secret.New("z")}}},
+		"enterprise":        {byEnterprise, map[string]string{"id": "mine", "secret": "s", "enterprise": "https://idp.example", "enterprise-id": "there", "enterprise-secret": "z"}, "", localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine", Secret: secret.New("s"), Issuer: issuer, Enterprise: &client.Enterprise{Client: client.Client{Issuer: "https://idp.example", ClientID: "there", Secret: secret.New("z")}}})}},
 		"which enterprise?": {byEnterprise, map[string]string{"id": "mine"}, "your enterprise's issuer", localapi.RegistrationRequest{}},
 	} {
 		t.Run(name, func(t *testing.T) {

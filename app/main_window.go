@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -188,13 +190,14 @@ func (m *mainWindow) form(key string) {
 
 // setClient does w with what the form says, at issuer ("": the server's own).
 func (m *mainWindow) setClient(key string, w face.Wish, issuer string) {
-	var err *localapi.Error
-	if w.Registration, err = m.memory.forms[key].request(); err != nil {
-		m.memory.failed[key] = err
+	ours, err := m.memory.forms[key].client()
+	if err != nil {
+		m.memory.failed[key], _ = errors.AsType[*localapi.Error](err)
 		m.redraw()
 		return
 	}
-	w.Registration.Issuer = issuer
+	ours.Issuer = issuer
+	w.Registration = &localapi.RegistrationRequest{Sent: client.Send(ours)}
 	m.wish(key, w)
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
-	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
@@ -55,7 +54,10 @@ func (b *Broker) registering(ctx context.Context, server string, req localapi.Re
 	}
 	if !req.Remove {
 		var err error
-		if r, err = preRegistration(req.Issuer, req); err != nil {
+		if r, err = req.Set(); err == nil {
+			err = checkKeys(r)
+		}
+		if err != nil {
 			return nil, r, err
 		}
 	}
@@ -135,64 +137,25 @@ func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (clien
 	if err != nil {
 		return client.Client{}, err
 	}
-	r, err := preRegistration(issuer, localapi.RegistrationRequest{ClientID: answer.ClientID, ClientSecret: answer.ClientSecret})
-	if err != nil {
+	r := client.Client{Issuer: issuer, ClientID: strings.TrimSpace(answer.ClientID), Secret: answer.ClientSecret, Source: client.SourcePreRegistered}
+	if err := localapi.BadClient(r.Check()); err != nil {
 		return client.Client{}, err
 	}
 	return r, b.ledger.SetClient(ctx, r, t.server)
 }
 
-// preRegistration checks a client that the person entered, as far as it can be seen.
-func preRegistration(issuer string, req localapi.RegistrationRequest) (client.Client, error) {
-	r, err := enteredAt(issuer, req.ClientID, req.ClientSecret, req.PrivateKey, req.KeyID)
-	if err != nil {
-		return r, err
+// checkKeys looks whether the keys of a client that the person entered are ones that can sign. The way it authenticates
+// follows from the issuer's metadata when it is used (oauthflow).
+func checkKeys(c client.Client) error {
+	if !c.Key.Empty() {
+		if _, err := oauthflow.ParseKey(c.Key); err != nil {
+			return localapi.Errorf(localapi.ErrBadRequest, "%s", err).WithHint("give the file that holds it, as the issuer made it")
+		}
 	}
-	r.GrantType, r.AssertionFile = req.GrantType, req.AssertionFile
-	if r.GrantType == "" && (req.AssertionFile != "" || req.Enterprise != nil) {
-		r.GrantType = client.GrantJWTBearer
+	if c.Enterprise != nil {
+		return checkKeys(c.Enterprise.Client)
 	}
-	switch {
-	case req.Enterprise != nil:
-		e := req.Enterprise
-		there, err := enteredAt(e.Issuer, e.ClientID, e.ClientSecret, e.PrivateKey, e.KeyID)
-		r.Enterprise = &client.Enterprise{Client: there}
-		return r, err
-	case r.GrantType == client.GrantJWTBearer && r.AssertionFile == "":
-		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs who this is", r.GrantType).
-			WithHint("name the file that your platform keeps fresh: vk client with --assertion-file")
-	case r.GrantType == client.GrantJWTBearer:
-	case r.AssertionFile != "":
-		return r, localapi.Errorf(localapi.ErrBadRequest, "assertion_file goes with the grant type %s only", client.GrantJWTBearer)
-	case r.GrantType == "":
-	case r.GrantType != client.GrantClientCredentials:
-		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %q is not known", untrusted.Text(r.GrantType, 100)).
-			WithHint("use %s, or leave it out", client.GrantClientCredentials)
-	case r.Secret.Empty() && r.Key.Empty():
-		return r, localapi.Errorf(localapi.ErrBadRequest, "the grant type %s needs a client secret or a private key", r.GrantType).
-			WithHint("give it one on standard input: vk client with --secret-stdin or --key-stdin")
-	}
-	return r, nil
-}
-
-// enteredAt checks what the person entered of a client at one issuer. The way it authenticates follows from the issuer's
-// metadata when it is used (oauthflow).
-func enteredAt(issuer, id string, words, key secret.Text, keyID string) (client.Client, error) {
-	r := client.Client{Issuer: issuer, ClientID: strings.TrimSpace(id), Secret: words, Key: key, KeyID: keyID, Source: client.SourcePreRegistered}
-	switch {
-	case r.ClientID == "" || len(r.ClientID) > 1024 || untrusted.Text(r.ClientID, 1024) != r.ClientID:
-		return r, localapi.Errorf(localapi.ErrBadRequest, "the client ID is empty or not printable").WithHint("copy it from the issuer's own page")
-	case words.Len() > 4096:
-		return r, localapi.Errorf(localapi.ErrBadRequest, "the client secret is longer than 4096 characters")
-	case key.Empty() && keyID != "":
-		return r, localapi.Errorf(localapi.ErrBadRequest, "a key ID is of no use without a private key")
-	case key.Empty():
-		return r, nil
-	}
-	if _, err := oauthflow.ParseKey(key); err != nil {
-		return r, localapi.Errorf(localapi.ErrBadRequest, "%s", err).WithHint("give the file that holds it, as the issuer made it")
-	}
-	return r, nil
+	return nil
 }
 
 // assertion reads what r's file says of who this is. A file that cannot be used is named in an error of that kind, never

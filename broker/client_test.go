@@ -48,7 +48,7 @@ func TestAnIdentityFileIsSet(t *testing.T) {
 			oauthtest.Body(`{"access_token":"token-for-`+r.PostFormValue("assertion")+`","token_type":"Bearer","expires_in":60,"scope":"files:read"}`)(w, r, nil)
 		})
 		broken = errors.New("it can be written by others")
-		workload := localapi.RegistrationRequest{ClientID: "workload", AssertionFile: identityFile}
+		workload := localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "workload", AssertionFile: identityFile})}
 		if err := h.register(workload); !errors.Is(err, localapi.ErrBadRequest) || !strings.Contains(err.Error(), identityFile) || !strings.Contains(err.Error(), "written by others") {
 			t.Errorf("with a file that cannot be used: %v", err)
 		}
@@ -98,13 +98,13 @@ func TestAnEnterpriseIsSet(t *testing.T) {
 	inOffice(t, func(t *testing.T, c *company) {
 		c.config = nil
 		c.restart()
-		set := func(e *localapi.EnterpriseClient) error {
-			return c.register(localapi.RegistrationRequest{ClientID: "here", ClientSecret: secret.New("hidden-words"), Enterprise: e})
+		set := func(there client.Client) error {
+			return c.register(localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "here", Secret: secret.New("hidden-words"), Enterprise: &client.Enterprise{Client: there}})})
 		}
-		for name, e := range map[string]*localapi.EnterpriseClient{
+		for name, e := range map[string]client.Client{
 			"misspelt": {Issuer: "https://nowhere.example.org", ClientID: "there"},
 			"no ID":    {Issuer: enterpriseID, ClientID: "\x1b"},
-			"bad key":  {Issuer: enterpriseID, ClientID: "there", PrivateKey: secret.New("canary")},
+			"bad key":  {Issuer: enterpriseID, ClientID: "there", Key: secret.New("canary")},
 		} {
 			err := set(e)
 			_, kept := c.broker.preRegistered(issuerID)
@@ -115,7 +115,7 @@ func TestAnEnterpriseIsSet(t *testing.T) {
 		if n := len(c.questions()); n != 1 { // that the misspelt one is not there can only be seen by asking for it
 			t.Errorf("asked %d times", n)
 		}
-		if err := set(&localapi.EnterpriseClient{Issuer: enterpriseID, ClientID: "there", ClientSecret: secret.New("hidden-words")}); err != nil {
+		if err := set(client.Client{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}); err != nil {
 			t.Fatal(err)
 		}
 		if notes := strings.Join(c.questions()[1].Notes, " "); !strings.Contains(notes, "Your enterprise at "+enterpriseID) {
@@ -151,7 +151,7 @@ func TestAClientIDIsRemoved(t *testing.T) {
 		if err := h.register(localapi.RegistrationRequest{Remove: true}); !errors.Is(err, localapi.ErrBadRequest) {
 			t.Errorf("none is set: %v", err)
 		}
-		if err := h.register(localapi.RegistrationRequest{ClientID: "mine"}); err != nil {
+		if err := h.register(localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "mine"})}); err != nil {
 			t.Fatal(err)
 		}
 		h.person = no
@@ -183,7 +183,7 @@ func TestAClientIDIsRemoved(t *testing.T) {
 func TestThePolicysClientIsNotSetElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := robot(t)
-		for _, req := range []localapi.RegistrationRequest{{ClientID: "mine"}, {Remove: true}} {
+		for _, req := range []localapi.RegistrationRequest{{Sent: client.Send(client.Client{ClientID: "mine"})}, {Remove: true}} {
 			if err := h.register(req); !errors.Is(err, localapi.ErrBadRequest) || !strings.Contains(err.Error(), "policy file") || len(h.questions()) != 0 {
 				t.Errorf("%+v: %v, %d questions", req, err, len(h.questions()))
 			}
@@ -235,8 +235,11 @@ func TestAClientIsTypedIntoTheWindow(t *testing.T) {
 		if err := wish(nil); !errors.Is(err, localapi.ErrBadRequest) {
 			t.Errorf("no client: %v", err)
 		}
-		err := wish(&localapi.RegistrationRequest{ClientID: "here", ClientSecret: secret.New("hidden-words"),
-			Enterprise: &localapi.EnterpriseClient{Issuer: enterpriseID, ClientID: "there", ClientSecret: secret.New("hidden-words")}})
+		twoWays := client.Client{ClientID: "here", Secret: secret.New("hidden-words"), Key: secret.New("hidden-words")}
+		if err := wish(&localapi.RegistrationRequest{Sent: client.Send(twoWays)}); !errors.Is(err, localapi.ErrBadRequest) || !strings.Contains(err.Error(), "not with both") {
+			t.Errorf("with a secret and a key: %v", err)
+		}
+		err := wish(&localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "here", Secret: secret.New("hidden-words"), Enterprise: &client.Enterprise{Client: client.Client{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}}})})
 		if err != nil {
 			t.Fatal(err)
 		}

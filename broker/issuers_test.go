@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -110,7 +111,7 @@ func TestNotes(t *testing.T) {
 			h.issuer.Metadata(func(doc map[string]any) { doc["protected_resources"] = []string{"https://else.example"} })
 		}, "this one is not on it"},
 		"client ID for another issuer": {func(h *house) {
-			req := localapi.RegistrationRequest{Resource: serverURL, ClientID: "desk-1"}
+			req := localapi.RegistrationRequest{Resource: serverURL, Sent: client.Send(client.Client{ClientID: "desk-1"})}
 			if _, err := h.broker.Register(h.t.Context(), host("vk"), req); err != nil {
 				h.t.Fatal(err)
 			}
@@ -155,7 +156,7 @@ func TestIssuerForgotUs(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			h := newHouse(t, oauthtest.StaticClients(demo.Client{ID: "desk-1", Secret: secret.New("s3cret"), RedirectURIs: oauthflow.RedirectURIs()})).open()
 			defer func() { h.broker.Close() }()
-			req := localapi.RegistrationRequest{Resource: serverURL, ClientID: "desk-1", ClientSecret: secret.New("s3cret")}
+			req := localapi.RegistrationRequest{Resource: serverURL, Sent: client.Send(client.Client{ClientID: "desk-1", Secret: secret.New("s3cret")})}
 			if _, err := h.broker.Register(t.Context(), host("vk"), req); err != nil {
 				t.Fatal(err)
 			}

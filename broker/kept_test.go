@@ -31,6 +31,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/valetkey/valetkey/broker"
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
@@ -451,13 +452,13 @@ func (s *street) live() {
 		s.must(s.broker.Wish(s.t.Context(), face.Wish{Kind: face.WishAccept, ID: id, Resource: serverOf(name)}))
 	}
 	s.person = agrees(localapi.ModeAlways)
-	register("secret", localapi.RegistrationRequest{ClientSecret: secret.New("fake-client-secret")})
-	register("key", localapi.RegistrationRequest{PrivateKey: secret.New(fakeKey(s.t)), KeyID: "fake-key-id"})
-	register("robot", localapi.RegistrationRequest{ClientSecret: secret.New("fake-client-secret"), GrantType: "client_credentials"})
-	register("workload", localapi.RegistrationRequest{AssertionFile: identity})
-	register("company", localapi.RegistrationRequest{ClientSecret: secret.New("fake-client-secret"), Enterprise: &localapi.EnterpriseClient{
-		Issuer: enterprise, ClientID: "fake-client-there", ClientSecret: secret.New("fake-client-secret-there"),
-	}})
+	register("secret", localapi.RegistrationRequest{Sent: client.Send(client.Client{Secret: secret.New("fake-client-secret")})})
+	register("key", localapi.RegistrationRequest{Sent: client.Send(client.Client{Key: secret.New(fakeKey(s.t)), KeyID: "fake-key-id"})})
+	register("robot", localapi.RegistrationRequest{Sent: client.Send(client.Client{Secret: secret.New("fake-client-secret"), GrantType: "client_credentials"})})
+	register("workload", localapi.RegistrationRequest{Sent: client.Send(client.Client{AssertionFile: identity})})
+	register("company", localapi.RegistrationRequest{Sent: client.Send(client.Client{Secret: secret.New("fake-client-secret"), Enterprise: &client.Enterprise{Client: client.Client{
+		Issuer: enterprise, ClientID: "fake-client-there", Secret: secret.New("fake-client-secret-there"),
+	}}})})
 	signIn("chosen", "", "dpop", "parameters=access_type=offline&audience=fake")
 	signIn("dynamic", "")
 	signIn("dynamic", "") // what it replaces is kept for its revocation
@@ -787,7 +788,7 @@ func TestNewerIsLeftAlone(t *testing.T) {
 			}
 			s.broker.Forget(t.Context(), program("vk"), localapi.ForgetRequest{Resource: serverOf(name)})
 		}
-		s.broker.Register(t.Context(), program("vk"), localapi.RegistrationRequest{Resource: serverOf("secret"), ClientID: "another"})
+		s.broker.Register(t.Context(), program("vk"), localapi.RegistrationRequest{Resource: serverOf("secret"), Sent: client.Send(client.Client{ClientID: "another"})})
 		s.broker.Register(t.Context(), program("vk"), localapi.RegistrationRequest{Resource: serverOf("secret"), Remove: true})
 		if _, err := s.get(program("claude"), "public", "", localapi.InteractionNone, "files:read"); err != nil {
 			t.Errorf("one that is not newer: %v", err)

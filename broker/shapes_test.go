@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -469,7 +470,7 @@ func TestWrongSecretAtGitHub(t *testing.T) {
 		if e := (*localapi.Error)(nil); !errors.Is(err, localapi.ErrIssuer) || !errors.As(err, &e) || !strings.Contains(e.Hint, "vk client "+serverURL) {
 			t.Fatalf("%v", err)
 		}
-		req := localapi.RegistrationRequest{Resource: serverURL, ClientID: "desk-1", ClientSecret: secret.New("s3cret")}
+		req := localapi.RegistrationRequest{Resource: serverURL, Sent: client.Send(client.Client{ClientID: "desk-1", Secret: secret.New("s3cret")})}
 		if _, err := h.broker.Register(t.Context(), host("vk"), req); err != nil {
 			t.Fatal(err)
 		}

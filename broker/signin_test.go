@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
@@ -207,7 +208,7 @@ func TestClientsAreUsedAtTheirOwnIssuerOnly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, oauthtest.StaticClients(demo.Client{ID: "desk-1", Secret: secret.New("s3cret"), AuthMethod: "client_secret_basic", RedirectURIs: oauthflow.RedirectURIs()})).open()
 		defer func() { h.broker.Close() }()
-		req := localapi.RegistrationRequest{Resource: serverURL, ClientID: "desk-1", ClientSecret: secret.New("s3cret")}
+		req := localapi.RegistrationRequest{Resource: serverURL, Sent: client.Send(client.Client{ClientID: "desk-1", Secret: secret.New("s3cret")})}
 		h.person = no
 		if _, err := h.broker.Register(t.Context(), host("vk"), req); !errors.Is(err, localapi.ErrConsentDenied) {
 			t.Fatalf("err = %v", err)
@@ -231,7 +232,7 @@ func TestClientsAreUsedAtTheirOwnIssuerOnly(t *testing.T) {
 				t.Error("a client went to another issuer")
 			}
 		}
-		if _, err := h.broker.Register(t.Context(), host("vk"), localapi.RegistrationRequest{Resource: serverURL, Issuer: other.ID(), ClientID: "x"}); !errors.Is(err, localapi.ErrBadRequest) {
+		if _, err := h.broker.Register(t.Context(), host("vk"), localapi.RegistrationRequest{Resource: serverURL, Sent: client.Send(client.Client{Issuer: other.ID(), ClientID: "x"})}); !errors.Is(err, localapi.ErrBadRequest) {
 			t.Errorf("an issuer the server does not name: err = %v", err)
 		}
 	})

@@ -102,24 +102,24 @@ func TestAnUnattendedClientStepsUp(t *testing.T) {
 func TestSettingAnUnattendedClientIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t).open()
-		set := func(r localapi.RegistrationRequest) error {
-			r.Resource, r.ClientID = serverURL, "robot"
-			_, err := h.broker.Register(t.Context(), host("vk"), r)
+		set := func(c client.Client) error {
+			c.ClientID = "robot"
+			_, err := h.broker.Register(t.Context(), host("vk"), localapi.RegistrationRequest{Resource: serverURL, Sent: client.Send(c)})
 			return err
 		}
-		for name, r := range map[string]localapi.RegistrationRequest{
+		for name, c := range map[string]client.Client{
 			"no secret":   {GrantType: "client_credentials"},
-			"another":     {GrantType: "password", ClientSecret: secret.New("s")},
-			"no real key": {GrantType: "client_credentials", PrivateKey: secret.New("canary")},
+			"another":     {GrantType: "password", Secret: secret.New("s")},
+			"no real key": {GrantType: "client_credentials", Key: secret.New("canary")},
 		} {
-			if err := set(r); !errors.Is(err, localapi.ErrBadRequest) || strings.Contains(err.Error(), "canary") {
+			if err := set(c); !errors.Is(err, localapi.ErrBadRequest) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		if n := len(h.questions()); n != 0 {
 			t.Errorf("the person was asked %d times about what cannot be", n)
 		}
-		if err := set(localapi.RegistrationRequest{GrantType: "client_credentials", ClientSecret: secret.New("s")}); err != nil {
+		if err := set(client.Client{GrantType: "client_credentials", Secret: secret.New("s")}); err != nil {
 			t.Fatal(err)
 		}
 		if q := h.questions(); len(q) != 1 || !strings.Contains(strings.Join(q[0].Notes, " "), "client_credentials") {

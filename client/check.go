@@ -7,11 +7,8 @@ import (
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
 
-// Bounds of a client that the person enters, in bytes.
-const (
-	MaxID     = 2048 // it travels in URLs
-	MaxSecret = 4096
-)
+// MaxSecret bounds a client secret that the person enters, in bytes.
+const MaxSecret = 4096
 
 // Kind is what can be wrong with a client that the person enters.
 type Kind int
@@ -29,6 +26,7 @@ const (
 	RelativeFile          // whose meaning would hang on where a program was started
 	TwoAssertions         // an enterprise beside another way to get tokens
 	NoIssuer              // of an enterprise
+	NoClientThere         // no client ID at an enterprise
 	EndpointAlone         // a token endpoint of an enterprise whose metadata is needed all the same
 )
 
@@ -65,6 +63,8 @@ func (f *Fault) Error() string {
 		return "a client with an enterprise has its assertions from there"
 	case NoIssuer:
 		return "the enterprise has no issuer"
+	case NoClientThere:
+		return "there is no client ID at the enterprise"
 	}
 	return "the enterprise's token endpoint goes with an ID token only: for a sign-in by browser its metadata is needed"
 }
@@ -104,7 +104,7 @@ func (c Client) identity() Kind {
 	switch {
 	case c.ClientID == "":
 		return NoClientID
-	case len(c.ClientID) > MaxID || untrusted.Text(c.ClientID, MaxID) != c.ClientID:
+	case len(c.ClientID) > MaxText || untrusted.Text(c.ClientID, MaxText) != c.ClientID:
 		return BadClientID
 	case !c.Secret.Empty() && !c.Key.Empty():
 		return TwoWays
@@ -117,12 +117,14 @@ func (c Client) identity() Kind {
 }
 
 func (e *Enterprise) check() Kind {
-	kind := e.identity()
-	switch {
+	switch kind := e.identity(); {
 	case e.Issuer == "":
 		return NoIssuer
+	case kind == NoClientID:
+		return NoClientThere
 	case kind == 0 && e.TokenEndpoint != "" && e.IDToken.Empty():
 		return EndpointAlone
+	default:
+		return kind
 	}
-	return kind
 }

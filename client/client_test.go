@@ -71,11 +71,11 @@ func TestSent(t *testing.T) {
 	e := &Enterprise{Client: Client{Issuer: "https://e.example", ClientID: "there", Key: secret.New("k"), KeyID: "1", Source: SourcePreRegistered}}
 	for wire, c := range map[string]Client{
 		`{"client_id":"a"}`: {ClientID: "a"},
-		`{"issuer":"https://i.example","client_id":"a","client_secret":"s","grant_type":"client_credentials"}`:                                               {Issuer: "https://i.example", ClientID: "a", Secret: secret.New("s"), GrantType: GrantClientCredentials},
-		`{"client_id":"a","private_key":"k","key_id":"1","assertion_file":"/f"}`:                                                                             {ClientID: "a", Key: secret.New("k"), KeyID: "1", GrantType: GrantJWTBearer, AssertionFile: "/f"},
-		`{"client_id":"a","enterprise":{"issuer":"https://e.example","client_id":"there","private_key":"k","key_id":"1"}}`:                                   {ClientID: "a", GrantType: GrantJWTBearer, Enterprise: e},
+		`{"issuer":"https://i.example","client_id":"a","grant_type":"client_credentials","client_secret":"s"}`:                                               {Issuer: "https://i.example", ClientID: "a", Secret: secret.New("s"), GrantType: GrantClientCredentials},
+		`{"client_id":"a","key_id":"1","assertion_file":"/f","private_key":"k"}`:                                                                             {ClientID: "a", Key: secret.New("k"), KeyID: "1", GrantType: GrantJWTBearer, AssertionFile: "/f"},
+		`{"client_id":"a","enterprise":{"issuer":"https://e.example","client_id":"there","key_id":"1","private_key":"k"}}`:                                   {ClientID: "a", GrantType: GrantJWTBearer, Enterprise: e},
 		`{"client_id":"a","grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer"}`:                                                                       {ClientID: "a", GrantType: GrantJWTBearer},
-		`{"client_id":"a","grant_type":"client_credentials","enterprise":{"issuer":"https://e.example","client_id":"there","private_key":"k","key_id":"1"}}`: {ClientID: "a", GrantType: GrantClientCredentials, Enterprise: e},
+		`{"client_id":"a","grant_type":"client_credentials","enterprise":{"issuer":"https://e.example","client_id":"there","key_id":"1","private_key":"k"}}`: {ClientID: "a", GrantType: GrantClientCredentials, Enterprise: e},
 	} {
 		c.Source = SourcePreRegistered
 		if b, err := json.Marshal(Send(c)); string(b) != wire {
@@ -103,7 +103,7 @@ func TestCheck(t *testing.T) {
 		"with a key":                 {Client{ClientID: "a", Key: s, KeyID: "1"}, 0, false},
 		"no ID":                      {Client{Secret: s}, NoClientID, false},
 		"hidden characters":          {Client{ClientID: "a\u202e"}, BadClientID, false},
-		"a long ID":                  {Client{ClientID: strings.Repeat("x", MaxID+1)}, BadClientID, false},
+		"a long ID":                  {Client{ClientID: strings.Repeat("x", MaxText+1)}, BadClientID, false},
 		"a long secret":              {Client{ClientID: "a", Secret: long}, LongSecret, false},
 		"secret and key":             {Client{ClientID: "a", Secret: s, Key: s}, TwoWays, false},
 		"a key ID alone":             {Client{ClientID: "a", Secret: s, KeyID: "1"}, KeyIDAlone, false},
@@ -122,7 +122,7 @@ func TestCheck(t *testing.T) {
 		"enterprise, ID token":       {with(Enterprise{Client: there, TokenEndpoint: "https://e.example/t", IDToken: s}), 0, false},
 		"enterprise, endpoint alone": {with(Enterprise{Client: there, TokenEndpoint: "https://e.example/t"}), EndpointAlone, true},
 		"enterprise, no issuer":      {with(Enterprise{Client: Client{ClientID: "there"}}), NoIssuer, true},
-		"enterprise, no ID":          {with(Enterprise{Client: Client{Issuer: "https://e.example"}}), NoClientID, true},
+		"enterprise, no ID":          {with(Enterprise{Client: Client{Issuer: "https://e.example"}}), NoClientThere, true},
 		"enterprise, two ways":       {with(Enterprise{Client: Client{Issuer: "https://e.example", ClientID: "there", Secret: s, Key: s}}), TwoWays, true},
 		"enterprise and a file":      {Client{ClientID: "a", GrantType: GrantJWTBearer, AssertionFile: "/f", Enterprise: &Enterprise{Client: there}}, TwoAssertions, false},
 		"enterprise by itself":       {Client{ClientID: "a", Secret: s, GrantType: GrantClientCredentials, Enterprise: &Enterprise{Client: there}}, TwoAssertions, false},

@@ -5,10 +5,8 @@ import "strings"
 // Sent is a Client as the person hands it to the app, over the socket or from a window: in the clear. It is a part of the object
 // that carries it, to be embedded there.
 type Sent struct {
-	Issuer    string `json:"issuer,omitempty"`    // "" means the server's own
-	ClientID  string `json:"client_id,omitempty"` // missing where a client is removed
-	Secret    plain  `json:"client_secret,omitzero"`
-	Key       plain  `json:"private_key,omitzero"` // in PEM, to authenticate with instead of a secret
+	Issuer    string `json:"issuer,omitempty"`     // "" means the server's own
+	ClientID  string `json:"client_id,omitempty"`  // missing where a client is removed
 	KeyID     string `json:"key_id,omitempty"`     // of Key at the issuer, where it wants one
 	GrantType string `json:"grant_type,omitempty"` // GrantClientCredentials: the client gets tokens by itself
 
@@ -16,15 +14,18 @@ type Sent struct {
 	// issuer gives tokens for it (RFC 7523 §2.1). It is read for each token.
 	AssertionFile string          `json:"assertion_file,omitempty"`
 	Enterprise    *sentEnterprise `json:"enterprise,omitempty"` // speaks for the person at the issuer
+
+	Secret plain `json:"client_secret,omitzero"`
+	Key    plain `json:"private_key,omitzero"` // in PEM, to authenticate with instead of a secret
 }
 
 // sentEnterprise is the client at the issuer of the person's enterprise, where they sign in by browser.
 type sentEnterprise struct {
 	Issuer   string `json:"issuer"`
 	ClientID string `json:"client_id"`
+	KeyID    string `json:"key_id,omitempty"`
 	Secret   plain  `json:"client_secret,omitzero"`
 	Key      plain  `json:"private_key,omitzero"`
-	KeyID    string `json:"key_id,omitempty"`
 }
 
 // Send is what the person says of c.
@@ -34,7 +35,7 @@ func Send(c Client) Sent {
 		s.GrantType = "" // these say it
 	}
 	if e := c.Enterprise; e != nil {
-		s.Enterprise = &sentEnterprise{e.Issuer, e.ClientID, plain{e.Secret}, plain{e.Key}, e.KeyID}
+		s.Enterprise = &sentEnterprise{e.Issuer, e.ClientID, e.KeyID, plain{e.Secret}, plain{e.Key}}
 	}
 	return s
 }

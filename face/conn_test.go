@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -34,8 +35,7 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 		{Answer: &Answered{"q", Answer{Answered: true, ClientID: "c", ClientSecret: secret.New("canary")}}},
 		{Answer: &Answered{ID: "q"}},
 		{Wish: &Wanted{7, Wish{Kind: WishSignIn, Server: "https://x"}}},
-		{Wish: &Wanted{8, Wish{Kind: WishClient, Server: "https://x", Registration: &localapi.RegistrationRequest{ClientID: "c", ClientSecret: secret.New("canary"),
-			Enterprise: &localapi.EnterpriseClient{Issuer: "https://e", ClientID: "d", PrivateKey: secret.New("canary\nkey")}}}}},
+		{Wish: &Wanted{8, Wish{Kind: WishClient, Server: "https://x", Registration: &localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "c", Secret: secret.New("canary"), Enterprise: &client.Enterprise{Client: client.Client{Issuer: "https://e", ClientID: "d", Key: secret.New("canary\nkey")}}})}}}},
 	}
 	r, w := io.Pipe()
 	from, to := NewConn(readOnly{r}), NewConn(struct {

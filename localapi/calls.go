@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/peer"
 )
 
@@ -92,7 +92,7 @@ func badJSON(err error) error {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind) && kind.Field != "":
-		return Errorf(ErrBadRequest, "the field %q must be %s", kind.Field, jsonName(kind.Type))
+		return Errorf(ErrBadRequest, "the field %q must be %s", strings.TrimPrefix(kind.Field, "Sent."), jsonName(kind.Type))
 	case errors.As(err, &kind):
 		return Errorf(ErrBadRequest, "the body must be a JSON object")
 	case errors.As(err, &syntax):
@@ -149,6 +149,10 @@ func foreignFields[Request request]() []string {
 func fieldNames(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
+		if t.Field(i).Anonymous {
+			names = append(names, fieldNames(t.Field(i).Type)...)
+			continue
+		}
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		names = append(names, name)
 	}
@@ -223,32 +227,40 @@ func (r RegistrationRequest) check() error {
 		return Errorf(ErrBadRequest, "a client ID is set or removed, not both at once")
 	case r.Remove:
 		return nil
-	case r.ClientID == "":
-		return missing("client_id")
-	case !r.ClientSecret.Empty() && !r.PrivateKey.Empty():
-		return errTwoWays
-	case r.AssertionFile != "" && !filepath.IsAbs(r.AssertionFile):
-		return Errorf(ErrBadRequest, "assertion_file must be an absolute path")
-	case r.Enterprise != nil && (r.GrantType != "" || r.AssertionFile != ""):
-		return Errorf(ErrBadRequest, "a client with an enterprise has its assertions from there").WithHint("leave grant_type and assertion_file out")
-	case r.Enterprise != nil:
-		return r.Enterprise.check()
 	}
-	return nil
+	_, err := r.Set()
+	return err
 }
 
-var errTwoWays = Errorf(ErrBadRequest, "a client authenticates with a secret or with a key, not with both")
+// Set is the client that r sets, or what is wrong with it.
+func (r RegistrationRequest) Set() (client.Client, error) {
+	c := r.Sent.Client()
+	return c, BadClient(c.Check())
+}
 
-func (e EnterpriseClient) check() error {
-	switch {
-	case e.Issuer == "":
-		return missing("enterprise.issuer")
-	case e.ClientID == "":
-		return missing("enterprise.client_id")
-	case !e.ClientSecret.Empty() && !e.PrivateKey.Empty():
-		return errTwoWays
+// BadClient is what [client.Client.Check] found, as it is told over the socket; nil when it found nothing.
+func BadClient(err error) error {
+	fault, ok := errors.AsType[*client.Fault](err)
+	if !ok {
+		return err
 	}
-	return nil
+	switch fault.Kind {
+	case client.NoClientID:
+		return missing("client_id")
+	case client.NoIssuer:
+		return missing("enterprise.issuer")
+	case client.NoClientThere:
+		return missing("enterprise.client_id")
+	}
+	return Errorf(ErrBadRequest, "%s", fault).WithHint("%s", clientHints[fault.Kind])
+}
+
+var clientHints = map[client.Kind]string{
+	client.BadClientID:      "copy it from the issuer's own page",
+	client.TwoAssertions:    "leave grant_type and assertion_file out",
+	client.NoAssertion:      "name the file that your platform keeps fresh: vk client with --assertion-file",
+	client.NoSecret:         "give it one on standard input: vk client with --secret-stdin or --key-stdin",
+	client.UnknownGrantType: "use " + client.GrantClientCredentials + ", or leave it out",
 }
 
 func missing(field string) error { return Errorf(ErrBadRequest, "the field %q is missing", field) }

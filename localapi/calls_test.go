@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/peer"
 )
@@ -59,14 +60,14 @@ var (
 
 // TestCalls sends every field of every call to the other side and back.
 func TestCalls(t *testing.T) {
-	client := &ClientInfo{Name: "claude-code", Version: "2.1"}
+	by := &ClientInfo{Name: "claude-code", Version: "2.1"}
 	tokenReq := TokenRequest{Resource: "https://mcp.example.com/mcp", Account: "work", Scopes: []string{"a", "b"}, MinValidS: 60, Interaction: InteractionNone,
-		Reason: "list <issues>", Challenges: []string{`Bearer scope="a b"`}, Refused: secret.New("old").SHA256(), Client: client}
+		Reason: "list <issues>", Challenges: []string{`Bearer scope="a b"`}, Refused: secret.New("old").SHA256(), Client: by}
 	token := Token{AccessToken: secret.New("a.b.c"), TokenType: "Bearer", ExpiresAt: noon, Scope: "a b", Resource: "r", Issuer: "i", Account: "work"}
-	signInReq := SignInRequest{Resource: "r", Account: "a", Scopes: []string{"s"}, Reason: "because", Client: client}
-	forgetReq := ForgetRequest{Resource: "r", Account: "a", Client: client}
+	signInReq := SignInRequest{Resource: "r", Account: "a", Scopes: []string{"s"}, Reason: "because", Client: by}
+	forgetReq := ForgetRequest{Resource: "r", Account: "a", Client: by}
 	forgotten := Forgotten{Grants: []Grant{fullGrant}, NotRevoked: []string{"it would not"}}
-	registration := RegistrationRequest{Resource: "r", Issuer: "i", ClientID: "id", ClientSecret: secret.New("s3"), Client: client}
+	registration := RegistrationRequest{Resource: "r", Sent: client.Send(client.Client{Issuer: "i", ClientID: "id", Secret: secret.New("s3")}), Client: by}
 	registered := Registered{Issuer: "i", ClientID: "id"}
 	status := Status{Version: "1", APIMinor: 0, PID: 7, Face: "window", Keychain: "ok", Servers: 3, SignIns: 2, Waiting: 1}
 
@@ -296,10 +297,10 @@ func TestGuards(t *testing.T) {
 
 func TestForeignFields(t *testing.T) {
 	for got, want := range map[string]string{
-		fmt.Sprint(foreignFields[TokenRequest]()):        "[device quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
-		fmt.Sprint(foreignFields[SignInRequest]()):       "[min_valid_s interaction challenges refused proof rerun_s issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
-		fmt.Sprint(foreignFields[ForgetRequest]()):       "[scopes min_valid_s interaction reason challenges refused proof rerun_s device quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
-		fmt.Sprint(foreignFields[OpenRequest]()):         "[resource account scopes min_valid_s interaction reason challenges refused proof rerun_s client device quirks issuer client_id client_secret private_key key_id grant_type assertion_file enterprise remove]",
+		fmt.Sprint(foreignFields[TokenRequest]()):        "[device quirks issuer client_id key_id grant_type assertion_file enterprise client_secret private_key remove]",
+		fmt.Sprint(foreignFields[SignInRequest]()):       "[min_valid_s interaction challenges refused proof rerun_s issuer client_id key_id grant_type assertion_file enterprise client_secret private_key remove]",
+		fmt.Sprint(foreignFields[ForgetRequest]()):       "[scopes min_valid_s interaction reason challenges refused proof rerun_s device quirks issuer client_id key_id grant_type assertion_file enterprise client_secret private_key remove]",
+		fmt.Sprint(foreignFields[OpenRequest]()):         "[resource account scopes min_valid_s interaction reason challenges refused proof rerun_s client device quirks issuer client_id key_id grant_type assertion_file enterprise client_secret private_key remove]",
 		fmt.Sprint(foreignFields[RegistrationRequest]()): "[account scopes min_valid_s interaction reason challenges refused proof rerun_s device quirks]",
 	} {
 		if got != want {
@@ -310,6 +311,11 @@ func TestForeignFields(t *testing.T) {
 		`{"issuer":"i","client_id":""}`: `"client_id" is missing`,
 		`{"client_id":"x"}`:             `"resource" is missing`,
 		`{"issuer":"i","client_id":"x","client_secret":{"canary-5c1d":1}}`: "not what this call expects",
+		`{"issuer":"i","client_id":5}`:                                     `the field "client_id" must be a string`,
+		`{"issuer":"i","client_id":"x","enterprise":{"issuer":5}}`:         `the field "enterprise.issuer" must be a string`,
+		`{"issuer":"i","client_id":"x","enterprise":{"client_id":"y"}}`:    `the field "enterprise.issuer" is missing`,
+		`{"issuer":"i","client_id":"x","enterprise":{"issuer":"y"}}`:       `the field "enterprise.client_id" is missing`,
+		`{"issuer":"i","client_id":"x","grant_type":"password"}`:           `the grant type "password" is not known`,
 	} {
 		if _, err := decode[RegistrationRequest]([]byte(body), nil); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", body, err)

@@ -91,13 +91,13 @@ func sayings20261129() []saying {
 		{"POST /v1/explain", func(ctx context.Context, c *Client) (any, error) { return c.Explain(ctx, full) }, full, &Explained{Resource: mcp, Issuer: id, Account: "work", Scope: "files:read", ExpiresAt: at(9), Check: check}, nil},
 		{"POST /v1/signin", func(ctx context.Context, c *Client) (any, error) { return c.SignIn(ctx, signIn) }, signIn, &grant, nil},
 		{"POST /v1/forget", func(ctx context.Context, c *Client) (any, error) { return c.Forget(ctx, forget) }, forget, &Forgotten{Grants: []Grant{open}, NotRevoked: []string{"The issuer has no revocation endpoint."}}, nil},
-		register(RegistrationRequest{Resource: mcp, Issuer: id, ClientID: "fake-client", ClientSecret: secret.New("fake-client-secret"), GrantType: "client_credentials", Client: host}),
-		register(RegistrationRequest{Issuer: id, ClientID: "fake-client", PrivateKey: secret.New("-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----\n"), KeyID: "fake-key-id"}),
-		register(RegistrationRequest{Resource: mcp, ClientID: "fake-client", GrantType: "urn:ietf:params:oauth:grant-type:jwt-bearer", AssertionFile: "/run/fake/identity"}),
-		register(RegistrationRequest{Resource: mcp, ClientID: "fake-client", ClientSecret: secret.New("fake-client-secret"), Enterprise: &EnterpriseClient{
-			Issuer: "https://idp.example.org", ClientID: "fake-client-there", ClientSecret: secret.New("fake-client-secret-there")}}),
-		register(RegistrationRequest{Resource: mcp, ClientID: "fake-client", Enterprise: &EnterpriseClient{
-			Issuer: "https://idp.example.org", ClientID: "fake-client-there", PrivateKey: secret.New("-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----\n"), KeyID: "fake-key-id-there"}}),
+		register(RegistrationRequest{Resource: mcp, Sent: client.Send(client.Client{Issuer: id, ClientID: "fake-client", Secret: secret.New("fake-client-secret"), GrantType: "client_credentials"}), Client: host}),
+		register(RegistrationRequest{Sent: client.Send(client.Client{Issuer: id, ClientID: "fake-client", Key: secret.New("-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----\n"), KeyID: "fake-key-id"})}),
+		register(RegistrationRequest{Resource: mcp, Sent: client.Sent{ClientID: "fake-client", GrantType: "urn:ietf:params:oauth:grant-type:jwt-bearer", AssertionFile: "/run/fake/identity"}}),
+		register(RegistrationRequest{Resource: mcp, Sent: client.Send(client.Client{ClientID: "fake-client", Secret: secret.New("fake-client-secret"), Enterprise: &client.Enterprise{Client: client.Client{
+			Issuer: "https://idp.example.org", ClientID: "fake-client-there", Secret: secret.New("fake-client-secret-there")}}})}),
+		register(RegistrationRequest{Resource: mcp, Sent: client.Send(client.Client{ClientID: "fake-client", Enterprise: &client.Enterprise{Client: client.Client{
+			Issuer: "https://idp.example.org", ClientID: "fake-client-there", Key: secret.New("-----BEGIN PRIVATE KEY-----\nZmFrZQ==\n-----END PRIVATE KEY-----\n"), KeyID: "fake-key-id-there"}}})}),
 		register(RegistrationRequest{Resource: mcp, Remove: true}),
 		{"POST /v1/open", func(ctx context.Context, c *Client) (any, error) { return &Opened{}, c.Open(ctx) }, OpenRequest{}, &Opened{}, nil},
 		{"GET /v1/grants", func(ctx context.Context, c *Client) (any, error) { return c.Grants(ctx) }, nil, &Grants{Grants: []Grant{grant, open}}, nil},

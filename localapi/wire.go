@@ -3,7 +3,6 @@
 package localapi
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -139,51 +138,10 @@ type Forgotten struct {
 // RegistrationRequest is the body of POST /v1/client: a client ID that the person got from the issuer, and how tokens are
 // had with it. Without any of GrantType, AssertionFile and Enterprise, the person signs in with it by browser.
 type RegistrationRequest struct {
-	Resource     string      `json:"resource"`            // the server, or with Issuer the issuer alone
-	Issuer       string      `json:"issuer,omitempty"`    // "" means the server's own
-	ClientID     string      `json:"client_id,omitempty"` // missing with Remove only
-	ClientSecret secret.Text `json:"client_secret,omitzero"`
-	PrivateKey   secret.Text `json:"private_key,omitzero"` // in PEM, to authenticate with instead of a secret
-	KeyID        string      `json:"key_id,omitempty"`     // of PrivateKey at the issuer, where it wants one
-
-	GrantType string `json:"grant_type,omitempty"` // "client_credentials": the client gets tokens by itself
-	// AssertionFile is an absolute path: the file holds who this workload is, as a JWT that the platform keeps fresh, and the
-	// issuer gives tokens for it (RFC 7523 §2.1). It is read for each token.
-	AssertionFile string            `json:"assertion_file,omitempty"`
-	Enterprise    *EnterpriseClient `json:"enterprise,omitempty"` // speaks for the person at the issuer
-
+	Resource string `json:"resource"` // the server, or with Issuer the issuer alone
+	client.Sent
 	Remove bool        `json:"remove,omitempty"` // take back what was set for the issuer
 	Client *ClientInfo `json:"client,omitempty"`
-}
-
-// EnterpriseClient is the client at the issuer of the person's enterprise, where they sign in by browser (MCP's
-// Enterprise-Managed Authorization).
-type EnterpriseClient struct {
-	Issuer       string      `json:"issuer"`
-	ClientID     string      `json:"client_id"`
-	ClientSecret secret.Text `json:"client_secret,omitzero"`
-	PrivateKey   secret.Text `json:"private_key,omitzero"`
-	KeyID        string      `json:"key_id,omitempty"`
-}
-
-// MarshalJSON writes secret and key in the clear: the person hands them to the app.
-func (r RegistrationRequest) MarshalJSON() ([]byte, error) {
-	type plain RegistrationRequest
-	return json.Marshal(struct {
-		plain
-		ClientSecret string `json:"client_secret,omitempty"`
-		PrivateKey   string `json:"private_key,omitempty"`
-	}{plain(r), r.ClientSecret.Reveal(), r.PrivateKey.Reveal()})
-}
-
-// MarshalJSON writes secret and key in the clear, as [RegistrationRequest.MarshalJSON].
-func (e EnterpriseClient) MarshalJSON() ([]byte, error) {
-	type plain EnterpriseClient
-	return json.Marshal(struct {
-		plain
-		ClientSecret string `json:"client_secret,omitempty"`
-		PrivateKey   string `json:"private_key,omitempty"`
-	}{plain(e), e.ClientSecret.Reveal(), e.PrivateKey.Reveal()})
 }
 
 // Registered is the answer to POST /v1/client.

@@ -244,7 +244,7 @@ func register(ctx context.Context, web *http.Client, issuer *discovery.Issuer, m
 	if err := json.Unmarshal(r.body, &answer); err != nil {
 		return client.Client{}, r.unusable(issuer, step, "an answer that is no registration")
 	}
-	if answer.ClientID == "" || len(answer.ClientID) > client.MaxID {
+	if answer.ClientID == "" || len(answer.ClientID) > client.MaxText {
 		return client.Client{}, r.unusable(issuer, step, "no usable client ID")
 	}
 	reg := client.Client{

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -28,14 +30,14 @@ func clientFlags(f *pflag.FlagSet, o *options) {
 }
 
 func (p *program) register(ctx context.Context, o *options, args []string) error {
-	req := localapi.RegistrationRequest{Issuer: o.issuer, ClientID: o.clientID, GrantType: o.grantType, KeyID: o.keyID, Remove: o.remove}
-	if err := o.completeRegistration(&req); err != nil {
+	ours, err := o.client()
+	if err != nil {
 		return err
 	}
-	if err := p.readRegistration(ctx, o, &req); err != nil {
+	if err := p.readStdin(ctx, o, &ours); err != nil {
 		return err
 	}
-	var err error
+	req := localapi.RegistrationRequest{Sent: client.Send(ours), Remove: o.remove}
 	if req.Resource, err = p.server(ctx, args[0]); err != nil {
 		return err
 	}
@@ -51,38 +53,55 @@ func (p *program) register(ctx context.Context, o *options, args []string) error
 	return p.print(fmt.Sprintf("client ID %s is set for %s\n", clean(done.ClientID), clean(done.Issuer)))
 }
 
-// completeRegistration puts into req what the flags say of assertion and enterprise, and looks whether they go together.
-func (o *options) completeRegistration(req *localapi.RegistrationRequest) error {
-	there := o.enterpriseID != "" || o.enterpriseSecretStdin || o.enterpriseKeyStdin || o.enterpriseKeyID != ""
-	switch {
-	case o.remove && (o.clientID != "" || o.grantType != "" || o.assertionFile != "" || o.enterprise != "" || o.secretStdin || o.keyStdin):
-		return usage("client", "--remove takes no other flag but --issuer")
-	case !o.remove && o.clientID == "":
-		return usage("client", "vk client needs --client-id")
-	case o.enterprise == "" && there:
-		return usage("client", "which enterprise? name its issuer with --enterprise")
-	case o.enterprise != "" && o.enterpriseID == "":
-		return usage("client", "--enterprise needs --enterprise-client-id")
-	case o.enterprise != "" && (o.grantType != "" || o.assertionFile != ""):
-		return usage("client", "--enterprise goes with neither --grant-type nor --assertion-file")
-	case o.grantType != "" && o.assertionFile != "":
-		return usage("client", "--assertion-file goes without --grant-type")
-	}
-	if o.enterprise != "" {
-		req.Enterprise = &localapi.EnterpriseClient{Issuer: o.enterprise, ClientID: o.enterpriseID, KeyID: o.enterpriseKeyID}
-	}
-	var err error
-	if o.assertionFile != "" {
-		req.AssertionFile, err = filepath.Abs(o.assertionFile)
-	}
-	return err
+// misused says which flags do not go together. What else is wrong with a client, the app says.
+var misused = map[client.Kind]string{
+	client.NoClientID:     "vk client needs --client-id",
+	client.NoIssuer:       "which enterprise? name its issuer with --enterprise",
+	client.NoClientThere:  "--enterprise needs --enterprise-client-id",
+	client.TwoAssertions:  "--enterprise goes with neither --grant-type nor --assertion-file",
+	client.AssertionAlone: "--assertion-file goes without --grant-type",
 }
 
-// readRegistration reads what the flags say that standard input holds into req.
-func (p *program) readRegistration(ctx context.Context, o *options, req *localapi.RegistrationRequest) error {
-	e := req.Enterprise
-	if e == nil {
-		e = &localapi.EnterpriseClient{}
+// client is the one that the flags name, once it is seen that they go together. Standard input is yet to be read: a word
+// stands in for each secret.
+func (o *options) client() (client.Client, error) {
+	if o.remove {
+		if o.clientID != "" || o.grantType != "" || o.assertionFile != "" || o.enterprise != "" || o.secretStdin || o.keyStdin {
+			return client.Client{}, usage("client", "--remove takes no other flag but --issuer")
+		}
+		return client.Client{Issuer: o.issuer}, nil
+	}
+	c := client.Client{Issuer: o.issuer, ClientID: o.clientID, Secret: standIn(o.secretStdin), Key: standIn(o.keyStdin), KeyID: o.keyID, GrantType: o.grantType}
+	if o.enterprise != "" || o.enterpriseID != "" || o.enterpriseSecretStdin || o.enterpriseKeyStdin || o.enterpriseKeyID != "" {
+		c.Enterprise = &client.Enterprise{Client: client.Client{
+			Issuer: o.enterprise, ClientID: o.enterpriseID, Secret: standIn(o.enterpriseSecretStdin), Key: standIn(o.enterpriseKeyStdin), KeyID: o.enterpriseKeyID,
+		}}
+	}
+	if o.assertionFile != "" {
+		var err error
+		if c.AssertionFile, err = filepath.Abs(o.assertionFile); err != nil {
+			return c, err
+		}
+	}
+	c = client.Send(c).Client() // with the grant type that goes with a file or an enterprise
+	if fault, ok := errors.AsType[*client.Fault](c.Check()); ok && misused[fault.Kind] != "" {
+		return c, usage("client", "%s", misused[fault.Kind])
+	}
+	return c, nil
+}
+
+func standIn(wanted bool) secret.Text {
+	if wanted {
+		return secret.New("on standard input")
+	}
+	return secret.Text{}
+}
+
+// readStdin reads what the flags say that standard input holds into c.
+func (p *program) readStdin(ctx context.Context, o *options, c *client.Client) error {
+	there := &client.Client{}
+	if c.Enterprise != nil {
+		there = &c.Enterprise.Client
 	}
 	var what []string
 	var into []*secret.Text
@@ -91,10 +110,10 @@ func (p *program) readRegistration(ctx context.Context, o *options, req *localap
 		name        string
 		into        *secret.Text
 	}{
-		{o.secretStdin, false, "client secret", &req.ClientSecret},
-		{o.keyStdin, true, "private key", &req.PrivateKey},
-		{o.enterpriseSecretStdin, false, "client secret at the enterprise", &e.ClientSecret},
-		{o.enterpriseKeyStdin, true, "private key for the enterprise", &e.PrivateKey},
+		{o.secretStdin, false, "client secret", &c.Secret},
+		{o.keyStdin, true, "private key", &c.Key},
+		{o.enterpriseSecretStdin, false, "client secret at the enterprise", &there.Secret},
+		{o.enterpriseKeyStdin, true, "private key for the enterprise", &there.Key},
 	} {
 		if s.wanted && s.key && isTerminal(p.stdin) {
 			return usage("client", "a key is more than one line: give its file, as in vk client … --key-stdin < key.pem")
