@@ -39,14 +39,13 @@ type faces struct {
 	close  func()
 
 	head     atomic.Pointer[broker.Broker] // hears the person's wishes
-	programs *programs                     // hears those about this computer's hosts
+	switches *hosts.Switches               // hears those about this computer's hosts
 	drawing  sync.Mutex                    // so that no older state is drawn over a newer one
 }
 
-// chooseFaces decides who asks the person. quit ends the program because the person wants that, env tells where hosts
-// are looked for.
-func chooseFaces(opts *options, self string, quit func(), env func() (hosts.Env, error), log *slog.Logger) (*faces, error) {
-	f := &faces{programs: &programs{env: env}, update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
+// chooseFaces decides who asks the person. quit ends the program because the person wants that.
+func chooseFaces(opts *options, self string, quit func(), switches *hosts.Switches, log *slog.Logger) (*faces, error) {
+	f := &faces{switches: switches, update: func(face.State) {}, run: func(context.Context) {}, close: func() {}}
 	f.showPage = func(server string, page oauthflow.Page) {
 		code := ""
 		if page.Code != "" {
@@ -109,7 +108,7 @@ func preRegistered(c policy.Client) client.Client {
 
 // wish does what the person said in a window or the tray.
 func (f *faces) wish(ctx context.Context, quit func(), w face.Wish) error {
-	if w.Kind == face.WishQuit {
+	if _, ok := w.(face.WishQuit); ok {
 		quit()
 		return nil
 	}
@@ -117,7 +116,7 @@ func (f *faces) wish(ctx context.Context, quit func(), w face.Wish) error {
 	if head == nil {
 		return localapi.Errorf(localapi.ErrUnavailable, "Valet Key is still starting").WithHint("try again in a moment")
 	}
-	if mine, err := f.programs.wish(w); mine {
+	if mine, err := f.switches.Do(w); mine {
 		f.draw(head)
 		return err
 	}
@@ -129,7 +128,7 @@ func (f *faces) draw(head *broker.Broker) {
 	f.drawing.Lock()
 	defer f.drawing.Unlock()
 	s := head.State()
-	f.programs.show(&s)
+	f.switches.Show(&s)
 	f.update(s)
 }
 

@@ -34,7 +34,7 @@ var floors = map[string]struct {
 	"terminal":             {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"gateway":              {[]string{"discovery", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
 	"bridge":               {[]string{"localapi"}, "it carries messages and knows nothing of what is in them that is secret"},
-	"hosts":                {[]string{"localapi"}, "it edits files that others own and knows nothing of what is in them that is secret"},
+	"hosts":                {[]string{"face", "internal/untrusted", "localapi"}, "it edits files that others own and knows nothing of what is in them that is secret"},
 	"broker":               {[]string{"broker/asking", "broker/ledger", "broker/tokens", "client", "discovery", "dpop", "face", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "peer", "tokencheck", "words"}, "the head speaks to the person in face's words and to hosts in localapi's"},
 	"broker/tokens":        {[]string{"broker/ledger", "client", "discovery", "dpop", "face", "internal/secret", "keystore", "localapi", "oauthflow", "tokencheck", "words"}, "it gets tokens with what the ledger keeps, and asks nobody"},
 	"broker/ledger":        {[]string{"client", "internal/secret", "keystore", "localapi", "words"}, "it knows the keychain and nothing of questions, sign-ins or tokens"},

@@ -72,7 +72,7 @@ func resident(ctx context.Context, opts *options) error {
 		}
 		quit()
 	}
-	faces, err := chooseFaces(opts, self, leave, func() (hosts.Env, error) { return thisComputer(self, address) }, log)
+	faces, err := chooseFaces(opts, self, leave, hosts.NewSwitches(os.Getenv, self, address), log)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 		}
 		key := "take-back\n" + q.Name + "\n" + grantKey(g)
 		values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(mono(q.Name), muted("  since "+clock(q.AcceptedAt, v.now)))),
-			v.act(key, "Take back", "Taking back…", ordinary, face.Wish{Kind: face.WishTakeBack, ID: q.Name, Resource: g.Resource, Account: g.Account})),
+			v.act(key, "Take back", "Taking back…", ordinary, face.WishTakeBack{Name: q.Name, Resource: g.Resource, Account: g.Account})),
 			text(plain(q.Meaning()))}
 		if p := v.problem(key); p != nil {
 			values = append(values, p)
@@ -116,7 +116,7 @@ func (v *mainDrawing) parameters(g localapi.Grant) fyne.CanvasObject {
 }
 
 func (v *mainDrawing) setting(g localapi.Grant, name, value string) face.Wish {
-	return face.Wish{Kind: face.WishAccept, ID: name, Value: value, Resource: g.Resource, Account: g.Account}
+	return face.WishAccept{Name: name, Value: value, Resource: g.Resource, Account: g.Account}
 }
 
 // lowered is a fact whose first value stands beside a button.
@@ -130,7 +130,7 @@ func (v *mainDrawing) switchOff(g localapi.Grant) fyne.CanvasObject {
 	if v.confirm == key {
 		return v.sure(key, "Hand out tokens of this server that fail the checks? "+localapi.Quirk{Name: localapi.QuirkUnchecked}.Meaning(),
 			"Switch the checks off", "Switching off…",
-			face.Wish{Kind: face.WishAccept, ID: localapi.QuirkUnchecked, Resource: g.Resource, Account: g.Account})
+			face.WishAccept{Name: localapi.QuirkUnchecked, Resource: g.Resource, Account: g.Account})
 	}
 	values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(plain("on: a token that is wrong stays here"))),
 		newButton(key+"\nask", "Switch off", quiet, func() { v.on.confirm(key) }))}

@@ -162,8 +162,8 @@ func (v *mainDrawing) client(g localapi.Grant) fyne.CanvasObject {
 		if r := g.Registration; r != nil {
 			id, words = text(mono(r.ClientID)), r.Meaning()
 			if r.Source == client.SourcePreRegistered {
-				buttons.Add(v.act("remove-"+key, "Remove", "Removing…", quiet, face.Wish{Kind: face.WishClient, Server: g.Server, Account: g.Account,
-					Registration: &localapi.RegistrationRequest{Sent: client.Sent{Issuer: g.Issuer}, Remove: true}}))
+				buttons.Add(v.act("remove-"+key, "Remove", "Removing…", quiet, face.WishClient{Server: g.Server, Account: g.Account,
+					Registration: localapi.RegistrationRequest{Sent: client.Sent{Issuer: g.Issuer}, Remove: true}}))
 			}
 		}
 		buttons.Add(newButton(key+"\nask", "Change", quiet, func() { v.on.form(key) }))

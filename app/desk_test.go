@@ -49,7 +49,7 @@ func newBench(t *testing.T) *bench {
 			switch {
 			case m.Taken:
 				b.taken.Add(1)
-			case m.Wish != nil && m.Wish.Wish.Kind == face.WishLook:
+			case m.Wish != nil && m.Wish.Wish == (face.WishLook{}):
 				b.looks.Add(1)
 			default:
 				b.sent <- m
@@ -229,7 +229,7 @@ func TestWishesOfTheMainWindow(t *testing.T) {
 	m.add()
 	m.add() // a second press
 	sent := (<-b.sent).Wish
-	if sent == nil || sent.Wish.Kind != face.WishSignIn || sent.Wish.Server != "https://mcp.example.com/mcp" || len(b.sent) > 0 {
+	if sent == nil || sent.Wish != (face.WishSignIn{Server: "https://mcp.example.com/mcp"}) || len(b.sent) > 0 {
 		t.Fatalf("sent %+v", sent)
 	}
 	b.take(face.Message{Result: &face.Result{Call: sent.Call, Err: localapi.Errorf(localapi.ErrDiscovery, "nothing there")}})
@@ -252,21 +252,21 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 		press []string
 		want  face.Wish
 	}{
-		{face.PageServers, []string{"sign-in\n" + key}, face.Wish{Kind: face.WishSignIn, Server: linear.Server, Account: "work"}},
-		{face.PageServers, []string{"more\n" + key, "forget-ask\n" + key, "forget\n" + key}, face.Wish{Kind: face.WishForget, Resource: linear.Resource, Account: "work"}},
-		{face.PageServers, []string{"more\n" + key, "unchecked\n" + key + "\nask", "unchecked\n" + key}, face.Wish{Kind: face.WishAccept, ID: localapi.QuirkUnchecked, Resource: linear.Resource, Account: "work"}},
-		{face.PageServers, []string{"more\n" + key, "take-back\naudience\n" + key}, face.Wish{Kind: face.WishTakeBack, ID: localapi.QuirkAudience, Resource: linear.Resource, Account: "work"}},
-		{face.PageHosts, []string{claude + "\nask", claude}, face.Wish{Kind: face.WishRevoke, Resource: linear.Resource, Account: "work", Host: "exe:/usr/bin/claude"}},
-		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.Wish{Kind: face.WishResume, Host: "exe:/opt/cursor/cursor"}},
-		{face.PageWaiting, []string{"cancel\ns1"}, face.Wish{Kind: face.WishCancel, ID: "s1"}},
-		{face.PageServers, []string{"more\n" + key, "dpop\n" + key}, face.Wish{Kind: face.WishAccept, ID: localapi.QuirkDPoP, Resource: linear.Resource, Account: "work"}},
-		{face.PageWaiting, []string{"open\ns1"}, face.Wish{Kind: face.WishOpenURL, ID: "s1"}},
-		{face.PageHosts, []string{"switch\ncodex\n" + linear.Server + "\n"}, face.Wish{Kind: face.WishConnect, Host: "codex", Server: linear.Server}},
-		{face.PageHosts, []string{"switch\nclaude-code\n" + linear.Server + "\nlinear"}, face.Wish{Kind: face.WishDisconnect, Host: "claude-code", Server: linear.Server, Name: "linear"}},
-		{face.PageServers, []string{"more\n" + key, "switch\ncodex\n" + linear.Server + "\n"}, face.Wish{Kind: face.WishConnect, Host: "codex", Server: linear.Server}},
-		{face.PageHosts, []string{"write\nedit-1"}, face.Wish{Kind: face.WishWrite, ID: "edit-1"}},
-		{face.PageHosts, []string{"drop\nedit-1"}, face.Wish{Kind: face.WishDrop, ID: "edit-1"}},
-		{face.PageActivity, []string{keyQuit, "quit-no", keyQuit, "quit-yes"}, face.Wish{Kind: face.WishQuit}},
+		{face.PageServers, []string{"sign-in\n" + key}, face.WishSignIn{Server: linear.Server, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "forget-ask\n" + key, "forget\n" + key}, face.WishForget{Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "unchecked\n" + key + "\nask", "unchecked\n" + key}, face.WishAccept{Name: localapi.QuirkUnchecked, Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "take-back\naudience\n" + key}, face.WishTakeBack{Name: localapi.QuirkAudience, Resource: linear.Resource, Account: "work"}},
+		{face.PageHosts, []string{claude + "\nask", claude}, face.WishRevoke{Resource: linear.Resource, Account: "work", Host: "exe:/usr/bin/claude"}},
+		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.WishResume{Host: "exe:/opt/cursor/cursor"}},
+		{face.PageWaiting, []string{"cancel\ns1"}, face.WishCancel{ID: "s1"}},
+		{face.PageServers, []string{"more\n" + key, "dpop\n" + key}, face.WishAccept{Name: localapi.QuirkDPoP, Resource: linear.Resource, Account: "work"}},
+		{face.PageWaiting, []string{"open\ns1"}, face.WishOpenURL{ID: "s1"}},
+		{face.PageHosts, []string{"switch\ncodex\n" + linear.Server + "\n"}, face.WishConnect{Program: "codex", Server: linear.Server}},
+		{face.PageHosts, []string{"switch\nclaude-code\n" + linear.Server + "\nlinear"}, face.WishDisconnect{Program: "claude-code", Server: linear.Server, Name: "linear"}},
+		{face.PageServers, []string{"more\n" + key, "switch\ncodex\n" + linear.Server + "\n"}, face.WishConnect{Program: "codex", Server: linear.Server}},
+		{face.PageHosts, []string{"write\nedit-1"}, face.WishWrite{ID: "edit-1"}},
+		{face.PageHosts, []string{"drop\nedit-1"}, face.WishDrop{ID: "edit-1"}},
+		{face.PageActivity, []string{keyQuit, "quit-no", keyQuit, "quit-yes"}, face.WishQuit{}},
 	}
 	for _, test := range tests {
 		b := newBench(t)
@@ -284,14 +284,10 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 			o.(fyne.Tappable).Tapped(nil)
 		}
 		m := <-b.sent
-		if m.Wish == nil || !equalWish(m.Wish.Wish, test.want) || len(b.sent) > 0 {
+		if m.Wish == nil || m.Wish.Wish != test.want || len(b.sent) > 0 {
 			t.Errorf("%s %q: sent %+v, want %+v", test.page, test.press, m.Wish, test.want)
 		}
 	}
-}
-
-func equalWish(a, b face.Wish) bool {
-	return a.Kind == b.Kind && a.ID == b.ID && a.Server == b.Server && a.Resource == b.Resource && a.Account == b.Account && a.Host == b.Host && a.Name == b.Name && a.Value == b.Value
 }
 
 // TestParametersAreTyped on the server's page, and stay there while they are wrong.
@@ -303,8 +299,8 @@ func TestParametersAreTyped(t *testing.T) {
 	typed.SetText(" access_type=offline ")
 	press("parameters\n" + key)
 	w := sent()
-	want := face.Wish{Kind: face.WishAccept, ID: localapi.QuirkParameters, Value: "access_type=offline", Resource: grant.Resource, Account: grant.Account}
-	if !equalWish(w.Wish, want) {
+	want := face.WishAccept{Name: localapi.QuirkParameters, Value: "access_type=offline", Resource: grant.Resource, Account: grant.Account}
+	if w.Wish != want {
 		t.Fatalf("sent %+v", w)
 	}
 	b.take(face.Message{Result: &face.Result{Call: w.Call, Err: localapi.Errorf(localapi.ErrBadRequest, "no")}})
@@ -405,10 +401,11 @@ func TestAClientIsTyped(t *testing.T) {
 				return
 			}
 			w := sent()
-			got, _ := json.Marshal(w.Wish.Registration)
+			set, _ := w.Wish.(face.WishClient)
+			got, _ := json.Marshal(set.Registration)
 			want, _ := json.Marshal(test.want)
-			if w.Wish.Kind != face.WishClient || w.Wish.Server != busyState().Grants[0].Server || w.Wish.Account != "work" || string(got) != string(want) {
-				t.Errorf("sent %s %s for %s, want %s", w.Wish.Kind, got, w.Wish.Server, want)
+			if set.Server != busyState().Grants[0].Server || set.Account != "work" || string(got) != string(want) {
+				t.Errorf("sent %T %s for %s, want %s", w.Wish, got, set.Server, want)
 			}
 			b.take(face.Message{Result: &face.Result{Call: w.Call, Err: localapi.Errorf(localapi.ErrBadRequest, "no")}})
 			if b.main.memory.forms[key] != form || b.main.memory.failed[key] == nil {
@@ -438,7 +435,8 @@ func TestAClientForANewServer(t *testing.T) {
 	press(keyAdd + "\nclient")
 	b.main.memory.forms[keyAdd].id.SetText("mine")
 	press("add-button")
-	if w := sent(); w.Wish.Kind != face.WishClient || w.Wish.Server != "https://mcp.example.com/mcp" || w.Wish.Registration.ClientID != "mine" || w.Wish.Registration.Issuer != "" {
+	w := sent()
+	if set, _ := w.Wish.(face.WishClient); set.Server != "https://mcp.example.com/mcp" || set.Registration.ClientID != "mine" || set.Registration.Issuer != "" {
 		t.Errorf("sent %+v", w)
 	}
 }
@@ -446,7 +444,8 @@ func TestAClientForANewServer(t *testing.T) {
 func TestAClientIsRemoved(t *testing.T) {
 	_, key, press, sent := typing(t)
 	press("remove-client\n" + key)
-	if w := sent(); w.Wish.Kind != face.WishClient || !w.Wish.Registration.Remove || w.Wish.Registration.Issuer != busyState().Grants[0].Issuer {
+	w := sent()
+	if set, _ := w.Wish.(face.WishClient); !set.Registration.Remove || set.Registration.Issuer != busyState().Grants[0].Issuer {
 		t.Errorf("sent %+v", w)
 	}
 }
@@ -456,7 +455,7 @@ func TestProgramsAreLookedFor(t *testing.T) {
 	b := newBench(t)
 	looks := func(want int32) {
 		t.Helper()
-		b.wish(face.Wish{Kind: face.WishResume}, func(*localapi.Error) {}) // when it was read, so was all before
+		b.wish(face.WishResume{}, func(*localapi.Error) {}) // when it was read, so was all before
 		<-b.sent
 		if got := b.looks.Load(); got != want {
 			t.Errorf("looked %d times, want %d", got, want)
@@ -486,7 +485,7 @@ func TestAnUnansweredEditIsDroppedWithTheWindow(t *testing.T) {
 	b.take(face.Message{State: &s})
 	b.take(face.Message{Page: face.PageHosts})
 	b.main.close()
-	if m := <-b.sent; m.Wish == nil || m.Wish.Wish.Kind != face.WishDrop || m.Wish.Wish.ID != "edit-1" || !b.over() {
+	if m := <-b.sent; m.Wish == nil || m.Wish.Wish != (face.WishDrop{ID: "edit-1"}) || !b.over() {
 		t.Errorf("sent %+v", m)
 	}
 }

@@ -83,7 +83,7 @@ func (v *mainDrawing) host(r hostRow) fyne.CanvasObject {
 		key := "resume\n" + r.key
 		rows.Add(banner(colorWash, theme.MediaPauseIcon(), theme.ColorNameWarning, beside(8, 0,
 			vbox(1, text(strong("Not listened to until "+clock(p.Until, v.now))), text(small(p.Why))),
-			v.act(key, "Resume now", "Resuming…", ordinary, face.Wish{Kind: face.WishResume, Host: p.Host}))))
+			v.act(key, "Resume now", "Resuming…", ordinary, face.WishResume{Host: p.Host}))))
 		if o := v.problem(key); o != nil {
 			rows.Add(o)
 		}
@@ -106,7 +106,7 @@ func (v *mainDrawing) use(r hostRow, u use) fyne.CanvasObject {
 	rows := vbox(6, beside(8, 0, about, newButton(key+"\nask", "Revoke", quiet, func() { v.on.confirm(key) })))
 	if v.confirm == key {
 		rows.Add(v.sure(key, "Take back what "+r.name+" may use at "+hostOf(u.grant.Server)+"? A token it already holds lives until "+
-			"it ends. The next time it asks, you are asked.", "Revoke", "Revoking…", face.Wish{Kind: face.WishRevoke,
+			"it ends. The next time it asks, you are asked.", "Revoke", "Revoking…", face.WishRevoke{
 			Resource: u.grant.Resource, Account: u.grant.Account, Host: r.key}))
 	}
 	if p := v.problem(key); p != nil {
@@ -147,11 +147,11 @@ func (v *mainDrawing) signIn(s face.SignIn) fyne.CanvasObject {
 	buttons := hbox(2, -1)
 	if s.URL != "" {
 		if s.Code == "" {
-			buttons.Add(v.act(open, "Open page again", "Opening…", ordinary, face.Wish{Kind: face.WishOpenURL, ID: s.ID}))
+			buttons.Add(v.act(open, "Open page again", "Opening…", ordinary, face.WishOpenURL{ID: s.ID}))
 		}
 		buttons.Add(newButton("copy\n"+s.ID, "Copy link", ordinary, func() { v.on.copy(s.URL) }))
 	}
-	buttons.Add(v.act(cancel, "Cancel", "Cancelling…", quiet, face.Wish{Kind: face.WishCancel, ID: s.ID}))
+	buttons.Add(v.act(cancel, "Cancel", "Cancelling…", quiet, face.WishCancel{ID: s.ID}))
 	where := "In your browser"
 	if s.Code != "" {
 		where = "In a browser on any device"

@@ -160,9 +160,9 @@ func (v *mainDrawing) toggle(p face.Program, l link, label fyne.CanvasObject) *t
 	key := strings.Join([]string{"switch", p.Key, l.server, l.name}, "\n")
 	t := newToggle(key, l.name != "", label, func() {
 		if l.name == "" {
-			v.on.wish(key, face.Wish{Kind: face.WishConnect, Host: p.Key, Server: l.server})
+			v.on.wish(key, face.WishConnect{Program: p.Key, Server: l.server})
 		} else {
-			v.on.wish(key, face.Wish{Kind: face.WishDisconnect, Host: p.Key, Server: l.server, Name: l.name})
+			v.on.wish(key, face.WishDisconnect{Program: p.Key, Server: l.server, Name: l.name})
 		}
 	})
 	if e := v.s.Edit; e != nil && !e.Done && e.Failed == nil && e.Program == p.Key && localapi.SameServer(e.Server, l.server) &&
@@ -196,7 +196,7 @@ func (v *mainDrawing) edit(e face.Edit) fyne.CanvasObject {
 		}
 	}
 	drop := func(word string, w weight) *button {
-		return v.act("drop\n"+e.ID, word, word, w, face.Wish{Kind: face.WishDrop, ID: e.ID})
+		return v.act("drop\n"+e.ID, word, word, w, face.WishDrop{ID: e.ID})
 	}
 	switch {
 	case e.Done:
@@ -226,7 +226,7 @@ func (v *mainDrawing) edit(e face.Edit) fyne.CanvasObject {
 		word, busy, w = "Take out", "Taking out…", danger
 	}
 	write := "write\n" + e.ID
-	rows.Add(hbox(4, 0, fixed(1, 1), drop("Cancel", ordinary), v.act(write, word, busy, w, face.Wish{Kind: face.WishWrite, ID: e.ID})))
+	rows.Add(hbox(4, 0, fixed(1, 1), drop("Cancel", ordinary), v.act(write, word, busy, w, face.WishWrite{ID: e.ID})))
 	if p := v.problem(write); p != nil {
 		rows.Add(p)
 	}

@@ -84,7 +84,7 @@ func (v *mainDrawing) sideBar() fyne.CanvasObject {
 	if v.confirm == keyQuit {
 		foot.Add(pad(0, 8, 4, 8, text(small("Without Valet Key no host gets a token. Quit it?"))))
 		foot.Add(hbox(0, -1, newButton("quit-no", "Stay", quiet, func() { v.on.confirm("") }),
-			newButton("quit-yes", "Quit", danger, func() { v.on.wish(keyQuit, face.Wish{Kind: face.WishQuit}) })))
+			newButton("quit-yes", "Quit", danger, func() { v.on.wish(keyQuit, face.WishQuit{}) })))
 	} else {
 		foot.Add(newButton(keyQuit, "Quit Valet Key", entry, func() { v.on.confirm(keyQuit) }).withIcon(theme.LogoutIcon()))
 	}
@@ -237,7 +237,7 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 		word, weight = "Sign in", primary
 	}
 	if g.Issuer != "" {
-		buttons.Add(v.act("sign-in\n"+key, word, "Signing in…", weight, face.Wish{Kind: face.WishSignIn, Server: g.Server, Account: g.Account}))
+		buttons.Add(v.act("sign-in\n"+key, word, "Signing in…", weight, face.WishSignIn{Server: g.Server, Account: g.Account}))
 	}
 	buttons.Add(newButton("forget-ask\n"+key, "Forget", quiet, func() { v.on.confirm(key) }))
 	more := theme.MenuExpandIcon()
@@ -259,7 +259,7 @@ func (v *mainDrawing) server(g localapi.Grant) fyne.CanvasObject {
 			question = "Forget this server? Programs that use it through Valet Key have to ask again."
 		}
 		rows.Add(v.sure("forget\n"+key, question, "Forget", "Forgetting…",
-			face.Wish{Kind: face.WishForget, Resource: g.Resource, Account: g.Account}))
+			face.WishForget{Resource: g.Resource, Account: g.Account}))
 	}
 	for _, k := range []string{"sign-in\n" + key, "forget\n" + key} {
 		if p := v.problem(k); p != nil {

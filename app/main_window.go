@@ -76,7 +76,7 @@ func (d *desk) open(page string) {
 func (m *mainWindow) close() {
 	d := m.desk
 	if e := d.state.Edit; e != nil { // shown and not answered, so the answer is no
-		d.wish(face.Wish{Kind: face.WishDrop, ID: e.ID}, func(*localapi.Error) {})
+		d.wish(face.WishDrop{ID: e.ID}, func(*localapi.Error) {})
 	}
 	d.main = nil
 	m.win.Close()
@@ -97,7 +97,7 @@ func (m *mainWindow) actions() actions {
 	return actions{
 		wish: m.wish, turn: m.turn, add: m.add, redraw: m.redraw, form: m.form,
 		setClient: func(key string, g localapi.Grant) {
-			m.setClient(key, face.Wish{Kind: face.WishClient, Server: g.Server, Account: g.Account}, g.Issuer)
+			m.setClient(key, face.WishClient{Server: g.Server, Account: g.Account}, g.Issuer)
 		},
 		confirm: func(key string) { m.memory.confirm = key; m.redraw() },
 		toggle:  func(key string) { m.memory.open[key] = !m.memory.open[key]; m.redraw() },
@@ -143,7 +143,7 @@ func (m *mainWindow) look() {
 		return
 	}
 	m.memory.busy[keyLook] = true
-	m.desk.wish(face.Wish{Kind: face.WishLook}, func(err *localapi.Error) {
+	m.desk.wish(face.WishLook{}, func(err *localapi.Error) {
 		delete(m.memory.busy, keyLook)
 		delete(m.memory.failed, keyLook)
 		if err != nil {
@@ -164,9 +164,9 @@ func (m *mainWindow) add() {
 	switch {
 	case m.memory.busy[keyAdd]:
 	case m.memory.forms[keyAdd] != nil:
-		m.setClient(keyAdd, face.Wish{Kind: face.WishClient, Server: address}, "")
+		m.setClient(keyAdd, face.WishClient{Server: address}, "")
 	default:
-		m.wish(keyAdd, face.Wish{Kind: face.WishSignIn, Server: address})
+		m.wish(keyAdd, face.WishSignIn{Server: address})
 	}
 }
 
@@ -189,7 +189,7 @@ func (m *mainWindow) form(key string) {
 }
 
 // setClient does w with what the form says, at issuer ("": the server's own).
-func (m *mainWindow) setClient(key string, w face.Wish, issuer string) {
+func (m *mainWindow) setClient(key string, w face.WishClient, issuer string) {
 	ours, err := m.memory.forms[key].client()
 	if err != nil {
 		m.memory.failed[key], _ = errors.AsType[*localapi.Error](err)
@@ -197,7 +197,7 @@ func (m *mainWindow) setClient(key string, w face.Wish, issuer string) {
 		return
 	}
 	ours.Issuer = issuer
-	w.Registration = &localapi.RegistrationRequest{Sent: client.Send(ours)}
+	w.Registration = localapi.RegistrationRequest{Sent: client.Send(ours)}
 	m.wish(key, w)
 }
 

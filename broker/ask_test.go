@@ -193,7 +193,7 @@ func TestPause(t *testing.T) {
 			t.Errorf("%d paused hosts", n)
 		}
 		h.person = always
-		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishResume, Host: host("cursor").Host.Key}); err != nil {
+		if err := h.broker.Wish(t.Context(), face.WishResume{Host: host("cursor").Host.Key}); err != nil {
 			t.Fatal(err)
 		}
 		h.mustToken(host("cursor"))
@@ -260,7 +260,7 @@ func TestHourEnds(t *testing.T) {
 func TestRevokedConsentIsAskedForAgain(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.mustToken(host("claude"))
-		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishRevoke, Resource: serverURL, Host: host("claude").Host.Key}); err != nil {
+		if err := h.broker.Wish(t.Context(), face.WishRevoke{Resource: serverURL, Host: host("claude").Host.Key}); err != nil {
 			t.Fatal(err)
 		}
 		h.restart()

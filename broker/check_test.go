@@ -137,7 +137,7 @@ func TestAcceptedQuirkIsRemembered(t *testing.T) {
 		if len(g.Quirks) != 1 || g.Quirks[0].Name != localapi.QuirkAudience || g.Quirks[0].Value != otherAudience || g.Check.Result != localapi.CheckAccepted {
 			t.Errorf("%+v %+v", g.Quirks, g.Check)
 		}
-		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishTakeBack, ID: localapi.QuirkAudience, Resource: serverURL}); err != nil {
+		if err := h.broker.Wish(t.Context(), face.WishTakeBack{Name: localapi.QuirkAudience, Resource: serverURL}); err != nil {
 			t.Fatal(err)
 		}
 		h.person = no
@@ -164,7 +164,7 @@ func TestRefreshedTokenIsChecked(t *testing.T) {
 		if len(h.questions()) != 1 {
 			t.Errorf("the person was asked to accept a wrong signature: %+v", h.questions()[1:])
 		}
-		if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishAccept, ID: localapi.QuirkUnchecked, Resource: serverURL}); err != nil {
+		if err := h.broker.Wish(t.Context(), face.WishAccept{Name: localapi.QuirkUnchecked, Resource: serverURL}); err != nil {
 			t.Fatal(err)
 		}
 		h.mustToken(host("a"))
@@ -178,7 +178,7 @@ func TestOnlyTheSwitchIsSetBeforehand(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.mustToken(host("a"))
 		for _, name := range []string{localapi.QuirkAudience, localapi.QuirkNoResource, "x", ""} {
-			if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishAccept, ID: name, Resource: serverURL}); !errors.Is(err, localapi.ErrBadRequest) {
+			if err := h.broker.Wish(t.Context(), face.WishAccept{Name: name, Resource: serverURL}); !errors.Is(err, localapi.ErrBadRequest) {
 				t.Errorf("%q: %v", name, err)
 			}
 		}

@@ -229,17 +229,17 @@ func TestAClientIsTypedIntoTheWindow(t *testing.T) {
 	inOffice(t, func(t *testing.T, c *company) {
 		c.config = nil
 		c.restart()
-		wish := func(r *localapi.RegistrationRequest) error {
-			return c.broker.Wish(t.Context(), face.Wish{Kind: face.WishClient, Server: serverURL, Registration: r})
+		wish := func(r localapi.RegistrationRequest) error {
+			return c.broker.Wish(t.Context(), face.WishClient{Server: serverURL, Registration: r})
 		}
-		if err := wish(nil); !errors.Is(err, localapi.ErrBadRequest) {
+		if err := wish(localapi.RegistrationRequest{}); !errors.Is(err, localapi.ErrBadRequest) {
 			t.Errorf("no client: %v", err)
 		}
 		twoWays := client.Client{ClientID: "here", Secret: secret.New("hidden-words"), Key: secret.New("hidden-words")}
-		if err := wish(&localapi.RegistrationRequest{Sent: client.Send(twoWays)}); !errors.Is(err, localapi.ErrBadRequest) || !strings.Contains(err.Error(), "not with both") {
+		if err := wish(localapi.RegistrationRequest{Sent: client.Send(twoWays)}); !errors.Is(err, localapi.ErrBadRequest) || !strings.Contains(err.Error(), "not with both") {
 			t.Errorf("with a secret and a key: %v", err)
 		}
-		err := wish(&localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "here", Secret: secret.New("hidden-words"), Enterprise: &client.Enterprise{Client: client.Client{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}}})})
+		err := wish(localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "here", Secret: secret.New("hidden-words"), Enterprise: &client.Enterprise{Client: client.Client{Issuer: enterpriseID, ClientID: "there", Secret: secret.New("hidden-words")}}})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestAClientIsTypedIntoTheWindow(t *testing.T) {
 		if g := c.broker.shownGrants(); len(g) != 1 || g[0].Registration.Enterprise != enterpriseID || !g[0].Renewable || c.browsers != 1 {
 			t.Errorf("grants %+v after %d pages", g, c.browsers)
 		}
-		if err := wish(&localapi.RegistrationRequest{Remove: true}); err != nil || len(c.questions()) != 1 {
+		if err := wish(localapi.RegistrationRequest{Remove: true}); err != nil || len(c.questions()) != 1 {
 			t.Errorf("%v after %d questions", err, len(c.questions()))
 		}
 		if _, ok := c.broker.preRegistered(issuerID); ok {

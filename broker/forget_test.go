@@ -14,7 +14,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-var forgetIt = face.Wish{Kind: face.WishForget, Resource: serverURL}
+var forgetIt = face.WishForget{Resource: serverURL}
 
 func TestForgottenWhileAHostWasAskedAbout(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {

@@ -241,13 +241,13 @@ func TestWithdrawn(t *testing.T) {
 		cursorEnds  bool
 		asksWhenNew bool
 	}{
-		"forgotten in the window": {wish(face.Wish{Kind: face.WishForget, Resource: serverURL}), localapi.ErrSignInRequired, "the sign-in to mcp.example.com was forgotten", true, true},
+		"forgotten in the window": {wish(face.WishForget{Resource: serverURL}), localapi.ErrSignInRequired, "the sign-in to mcp.example.com was forgotten", true, true},
 		"forgotten by a program": {func(t *testing.T, h *house) {
 			if _, err := h.broker.Forget(t.Context(), host("vk"), localapi.ForgetRequest{Resource: serverURL}); err != nil {
 				t.Fatal(err)
 			}
 		}, localapi.ErrSignInRequired, "the sign-in to mcp.example.com was forgotten", true, true},
-		"consent taken back": {wish(face.Wish{Kind: face.WishRevoke, Resource: serverURL, Host: host("claude").Host.Key}), localapi.ErrConsentDenied, "the person took back the consent to use mcp.example.com", false, true},
+		"consent taken back": {wish(face.WishRevoke{Resource: serverURL, Host: host("claude").Host.Key}), localapi.ErrConsentDenied, "the person took back the consent to use mcp.example.com", false, true},
 		"paused": {func(t *testing.T, h *house) {
 			h.person = func(context.Context, face.Question) (face.Answer, error) {
 				return face.Answer{Answered: true, Pause: true}, nil

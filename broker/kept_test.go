@@ -449,7 +449,7 @@ func (s *street) live() {
 	}
 	wish := func(id, name string) {
 		s.t.Helper()
-		s.must(s.broker.Wish(s.t.Context(), face.Wish{Kind: face.WishAccept, ID: id, Resource: serverOf(name)}))
+		s.must(s.broker.Wish(s.t.Context(), face.WishAccept{Name: id, Resource: serverOf(name)}))
 	}
 	s.person = agrees(localapi.ModeAlways)
 	register("secret", localapi.RegistrationRequest{Sent: client.Send(client.Client{Secret: secret.New("fake-client-secret")})})

@@ -200,34 +200,6 @@ func (b *Broker) changeQuirks(ctx context.Context, g *ledger.Grant, rule string,
 	return nil
 }
 
-// wishQuirk sets something for a server, switches its checks off, or takes a quirk back, on the person's own word.
-func (b *Broker) wishQuirk(ctx context.Context, w face.Wish) error {
-	grants := b.ledger.ReachedBy(w.Resource, w.Account)
-	if len(grants) == 0 {
-		return unknownServer(w.Resource, w.Account)
-	}
-	for _, g := range grants {
-		if err := b.wishQuirkOf(ctx, g, w); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *Broker) wishQuirkOf(ctx context.Context, g *ledger.Grant, w face.Wish) error {
-	if w.Kind == face.WishTakeBack {
-		return b.dropQuirk(ctx, g, w.ID)
-	}
-	quirk := localapi.Quirk{Name: w.ID, Value: w.Value}
-	if w.ID != localapi.QuirkUnchecked && !quirk.Chosen() {
-		return localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", w.ID)
-	}
-	if _, err := localapi.ParseQuirk(quirk.String()); err != nil {
-		return badQuirk(quirk, err)
-	}
-	return b.setQuirk(ctx, g, quirk)
-}
-
 // badQuirk is a value that quirk cannot have.
 func badQuirk(quirk localapi.Quirk, err error) error {
 	return localapi.Errorf(localapi.ErrBadRequest, "“%s” %v", quirk.Value, err).

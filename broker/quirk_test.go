@@ -153,7 +153,7 @@ func TestParameters(t *testing.T) {
 		if sent := signIn("parameters="); sent != "" || len(h.grant().Quirks) != 0 {
 			t.Errorf("still %q, %+v", sent, h.grant().Quirks)
 		}
-		wish := face.Wish{Kind: face.WishAccept, ID: localapi.QuirkParameters, Value: "audience=b", Resource: serverURL}
+		wish := face.WishAccept{Name: localapi.QuirkParameters, Value: "audience=b", Resource: serverURL}
 		if err := h.broker.Wish(t.Context(), wish); err != nil || signIn() != "b" {
 			t.Errorf("by the window: %v", err)
 		}

@@ -104,10 +104,10 @@ func TestAbandonedSignIn(t *testing.T) {
 	if in[0].Host != "claude" || in[0].Server != serverURL || !strings.HasPrefix(in[0].URL, issuerID) {
 		t.Errorf("sign-in = %+v", in[0])
 	}
-	if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishOpenURL, ID: in[0].ID}); err != nil || !slices.Equal(reopened, []string{in[0].URL}) {
+	if err := h.broker.Wish(t.Context(), face.WishOpenURL{ID: in[0].ID}); err != nil || !slices.Equal(reopened, []string{in[0].URL}) {
 		t.Errorf("opened again: %v (%v)", reopened, err)
 	}
-	if err := h.broker.Wish(t.Context(), face.Wish{Kind: face.WishCancel, ID: in[0].ID}); err != nil {
+	if err := h.broker.Wish(t.Context(), face.WishCancel{ID: in[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; !errors.Is(err, localapi.ErrSignInRequired) {

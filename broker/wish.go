@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -17,72 +16,58 @@ import (
 // still shown to them before the browser opens: which issuer, which scopes. It returns when the thing is done; an error
 // is a *localapi.Error.
 func (b *Broker) Wish(ctx context.Context, w face.Wish) error {
-	err := b.wish(ctx, w)
+	server, err := b.wish(ctx, w)
 	if err != nil {
-		return b.explain(err, cmp.Or(w.Server, w.Resource))
+		return b.explain(err, server)
 	}
 	return nil
 }
 
-func (b *Broker) wish(ctx context.Context, w face.Wish) error {
+// wish also says which server w is about; "" if none.
+func (b *Broker) wish(ctx context.Context, w face.Wish) (server string, err error) {
 	if err := b.ledger.Load(ctx); err != nil {
-		return err
+		return "", err
 	}
-	switch w.Kind {
+	switch w := w.(type) {
 	case face.WishSignIn:
-		want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: cmp.Or(w.Server, w.Resource), Account: w.Account, Scopes: w.Scopes})
-		if err != nil {
-			return err
-		}
-		_, err = b.signInAsked(ctx, want, nil, false)
-		return err
+		return w.Server, b.wishSignIn(ctx, w)
 	case face.WishClient:
-		return b.wishClient(ctx, w)
+		return w.Server, b.wishClient(ctx, w)
 	case face.WishCancel:
-		return b.withSignIn(w.ID, func(s *signIn) { s.cancel() })
+		return "", b.withSignIn(w.ID, func(s *signIn) { s.cancel() })
 	case face.WishOpenURL:
-		var url string
-		if err := b.withSignIn(w.ID, func(s *signIn) { url = s.URL }); err != nil {
-			return err
-		}
-		switch {
-		case b.cfg.OpenURL == nil:
-			return localapi.Errorf(localapi.ErrUnavailable, "no browser is opened here").WithHint("copy the link, and open it yourself")
-		case url == "":
-			return localapi.Errorf(localapi.ErrUnavailable, "the page of this sign-in is not known yet").WithHint("try again in a moment")
-		}
-		return b.cfg.OpenURL(ctx, url)
+		return "", b.wishOpenURL(ctx, w)
 	case face.WishForget:
-		grants := b.ledger.ReachedBy(w.Resource, w.Account)
-		if len(grants) == 0 {
-			return unknownServer(w.Resource, w.Account)
-		}
-		forgotten, err := b.forgetAll(ctx, grants)
-		if err == nil && len(forgotten.NotRevoked) > 0 {
-			return localapi.Errorf(localapi.ErrIssuer, "Forgotten here. %s", words.Sentence(forgotten.NotRevoked[0]))
-		}
-		return err
+		return w.Resource, b.wishForget(ctx, w)
 	case face.WishRevoke:
-		return b.revokeConsent(ctx, w)
-	case face.WishAccept, face.WishTakeBack:
-		return b.wishQuirk(ctx, w)
+		return w.Resource, b.wishRevoke(ctx, w)
+	case face.WishAccept:
+		return w.Resource, b.each(w.Resource, w.Account, func(g *ledger.Grant) error { return b.accept(ctx, g, localapi.Quirk{Name: w.Name, Value: w.Value}) })
+	case face.WishTakeBack:
+		return w.Resource, b.each(w.Resource, w.Account, func(g *ledger.Grant) error { return b.dropQuirk(ctx, g, w.Name) })
 	case face.WishResume:
 		b.desk.Resume(w.Host)
-		return nil
+		return "", nil
 	}
-	return localapi.Errorf(localapi.ErrBadRequest, "there is no wish %q", w.Kind)
+	return "", localapi.Errorf(localapi.ErrBadRequest, "this is no wish for here: %T", w)
 }
 
-// wishClient sets the client that the person typed in, and signs in with it.
-func (b *Broker) wishClient(ctx context.Context, w face.Wish) error {
+func (b *Broker) wishSignIn(ctx context.Context, w face.WishSignIn) error {
 	want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: w.Server, Account: w.Account})
 	if err != nil {
 		return err
 	}
-	if w.Registration == nil {
-		return localapi.Errorf(localapi.ErrBadRequest, "which client?")
+	_, err = b.signInAsked(ctx, want, nil, false)
+	return err
+}
+
+// wishClient sets the client that the person typed in, and signs in with it.
+func (b *Broker) wishClient(ctx context.Context, w face.WishClient) error {
+	want, err := newWant(ctx, &peer.Peer{}, localapi.TokenRequest{Resource: w.Server, Account: w.Account})
+	if err != nil {
+		return err
 	}
-	t, r, err := b.registering(ctx, want.url, *w.Registration)
+	t, r, err := b.registering(ctx, want.url, w.Registration)
 	if err != nil {
 		return err
 	}
@@ -91,6 +76,20 @@ func (b *Broker) wishClient(ctx context.Context, w face.Wish) error {
 	}
 	_, err = b.signInAsked(ctx, want, nil, false)
 	return err
+}
+
+func (b *Broker) wishOpenURL(ctx context.Context, w face.WishOpenURL) error {
+	var url string
+	if err := b.withSignIn(w.ID, func(s *signIn) { url = s.URL }); err != nil {
+		return err
+	}
+	switch {
+	case b.cfg.OpenURL == nil:
+		return localapi.Errorf(localapi.ErrUnavailable, "no browser is opened here").WithHint("copy the link, and open it yourself")
+	case url == "":
+		return localapi.Errorf(localapi.ErrUnavailable, "the page of this sign-in is not known yet").WithHint("try again in a moment")
+	}
+	return b.cfg.OpenURL(ctx, url)
 }
 
 func (b *Broker) withSignIn(id string, do func(*signIn)) error {
@@ -105,16 +104,47 @@ func (b *Broker) withSignIn(id string, do func(*signIn)) error {
 	return localapi.Errorf(localapi.ErrUnknownServer, "this sign-in is over")
 }
 
-// revokeConsent takes back what a host was allowed: every mode of it, at one grant.
-func (b *Broker) revokeConsent(ctx context.Context, w face.Wish) error {
+func (b *Broker) wishForget(ctx context.Context, w face.WishForget) error {
 	grants := b.ledger.ReachedBy(w.Resource, w.Account)
 	if len(grants) == 0 {
 		return unknownServer(w.Resource, w.Account)
 	}
+	forgotten, err := b.forgetAll(ctx, grants)
+	if err == nil && len(forgotten.NotRevoked) > 0 {
+		return localapi.Errorf(localapi.ErrIssuer, "Forgotten here. %s", words.Sentence(forgotten.NotRevoked[0]))
+	}
+	return err
+}
+
+// each does something with every grant for a resource and, unless it is "", an account, until one fails.
+func (b *Broker) each(resource, account string, do func(*ledger.Grant) error) error {
+	grants := b.ledger.ReachedBy(resource, account)
+	if len(grants) == 0 {
+		return unknownServer(resource, account)
+	}
 	for _, g := range grants {
-		if err := b.takeBack(ctx, g, w.Host); err != nil {
+		if err := do(g); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// accept sets something for a server or switches its checks off, on the person's own word.
+func (b *Broker) accept(ctx context.Context, g *ledger.Grant, quirk localapi.Quirk) error {
+	if quirk.Name != localapi.QuirkUnchecked && !quirk.Chosen() {
+		return localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", quirk.Name)
+	}
+	if _, err := localapi.ParseQuirk(quirk.String()); err != nil {
+		return badQuirk(quirk, err)
+	}
+	return b.setQuirk(ctx, g, quirk)
+}
+
+// wishRevoke takes back what a host was allowed: every mode of it.
+func (b *Broker) wishRevoke(ctx context.Context, w face.WishRevoke) error {
+	if err := b.each(w.Resource, w.Account, func(g *ledger.Grant) error { return b.takeBack(ctx, g, w.Host) }); err != nil {
+		return err
 	}
 	b.activity.add(face.Entry{Time: time.Now(), Event: "revoke", HostKey: w.Host, Resource: w.Resource, Account: w.Account, Decision: "done", Rule: "you took the consent back"})
 	b.cfg.OnChange()

@@ -41,12 +41,6 @@ type Answered struct {
 	Answer Answer
 }
 
-// Wanted is a wish with a number that its Result will carry.
-type Wanted struct {
-	Call uint64 `json:"call"`
-	Wish Wish   `json:"wish"`
-}
-
 // Result tells what became of the wish with that number: Err is nil when it was done.
 type Result struct {
 	Call uint64          `json:"call"`
@@ -60,7 +54,7 @@ type wireAnswered struct {
 }
 
 // MarshalJSON writes the client secret in the clear: the person typed it into the window for the resident process.
-// Beside it only a [Wish]'s Registration takes secrets over the pair.
+// Beside it only [WishClient] takes secrets over the pair.
 func (a Answered) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireAnswered{a.ID, a.Answer, a.Answer.ClientSecret.Reveal()})
 }

@@ -34,8 +34,11 @@ func TestMessagesSurviveTheWire(t *testing.T) {
 		{Result: &Result{7, localapi.Errorf(localapi.ErrIssuer, "no").WithHint("ask")}},
 		{Answer: &Answered{"q", Answer{Answered: true, ClientID: "c", ClientSecret: secret.New("canary")}}},
 		{Answer: &Answered{ID: "q"}},
-		{Wish: &Wanted{7, Wish{Kind: WishSignIn, Server: "https://x"}}},
-		{Wish: &Wanted{8, Wish{Kind: WishClient, Server: "https://x", Registration: &localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "c", Secret: secret.New("canary"), Enterprise: &client.Enterprise{Client: client.Client{Issuer: "https://e", ClientID: "d", Key: secret.New("canary\nkey")}}})}}}},
+		{Wish: &Wanted{7, WishSignIn{Server: "https://x"}}},
+		{Wish: &Wanted{8, WishClient{Server: "https://x", Registration: localapi.RegistrationRequest{Sent: client.Send(client.Client{ClientID: "c", Secret: secret.New("canary"), Enterprise: &client.Enterprise{Client: client.Client{Issuer: "https://e", ClientID: "d", Key: secret.New("canary\nkey")}}})}}}},
+	}
+	for i, w := range wishes {
+		messages = append(messages, Message{Wish: &Wanted{uint64(i), w}})
 	}
 	r, w := io.Pipe()
 	from, to := NewConn(readOnly{r}), NewConn(struct {
@@ -73,7 +76,13 @@ func TestReceiveRefuses(t *testing.T) {
 		"too large":     {strings.Repeat(" ", maxMessage) + "\n", ErrTooLarge},
 		"never ends":    {strings.Repeat(" ", 4*maxMessage), ErrTooLarge},
 		"cut off":       {`{"quit":true}`, io.EOF},
-		"a wish's":      {`{"wish":{"wish":{"registration":{"client_secret":["canary"]}}}}` + "\n", nil},
+		"a wish's":      {`{"wish":{"call":1,"kind":"client","wish":{"registration":{"client_secret":["canary"]}}}}` + "\n", nil},
+		"no such wish":  {`{"wish":{"call":1,"kind":"canary","wish":{}}}` + "\n", nil},
+		"no kind":       {`{"wish":{"call":1,"wish":{"id":"x"}}}` + "\n", nil},
+		"no wish":       {`{"wish":{"call":1,"kind":"cancel"}}` + "\n", nil},
+		"null":          {`{"wish":{"call":1,"kind":"cancel","wish":null}}` + "\n", nil},
+		"another's":     {`{"wish":{"call":1,"kind":"cancel","wish":{"id":"x","host":"canary"}}}` + "\n", nil},
+		"a field more":  {`{"wish":{"call":1,"kind":"cancel","wish":{"id":"x"},"and":"canary"}}` + "\n", nil},
 		"secret's type": {`{"answer":{"id":"q","client_secret":["canary"]}}` + "\n", nil},
 	}
 	for name, test := range tests {

@@ -183,46 +183,6 @@ type Edit struct {
 	Block  string          `json:"block,omitempty"`  // then: what the person may put into the file; "" if nothing
 }
 
-// Kinds of a Wish.
-const (
-	WishSignIn  = "sign_in" // Server (a URL, also a new one), Account, Scopes
-	WishCancel  = "cancel"  // ID of a SignIn
-	WishForget  = "forget"  // Resource, Account
-	WishRevoke  = "revoke"  // Resource, Account, Host: take back a consent
-	WishResume  = "resume"  // Host: end a pause
-	WishOpenURL = "open"    // ID of a SignIn: open its page again
-	WishQuit    = "quit"
-
-	// Server, Account, Registration: set it for the server's issuer, then sign in with it; or take back what was set.
-	WishClient = "client"
-
-	WishAccept   = "accept"    // Resource, Account, ID, Value: let a localapi.Quirk… hold for the server
-	WishTakeBack = "take_back" // Resource, Account, ID: the server's quirk of that name holds no longer
-
-	// What comes of these is in State.Programs and State.Edit when they end.
-	WishLook       = "look"       // for programs and what their files say now
-	WishConnect    = "connect"    // Host (a Program's key), Server: work out an Edit that adds it
-	WishDisconnect = "disconnect" // Host, Name: work out an Edit that takes it out again
-	WishWrite      = "write"      // ID of an Edit: make it
-	WishDrop       = "drop"       // ID of an Edit: show it no more
-)
-
-// Wish is something the person wants, said in a window or the tray. A face's word is the person's own: it is not asked
-// about again.
-type Wish struct {
-	Kind     string   `json:"kind"`
-	ID       string   `json:"id,omitempty"`
-	Server   string   `json:"server,omitempty"`
-	Resource string   `json:"resource,omitempty"`
-	Account  string   `json:"account,omitempty"`
-	Scopes   []string `json:"scopes,omitempty"`
-	Host     string   `json:"host,omitempty"`
-	Name     string   `json:"name,omitempty"`
-	Value    string   `json:"value,omitempty"`
-
-	Registration *localapi.RegistrationRequest `json:"registration,omitempty"` // as the person typed it: it holds secrets
-}
-
 // Pages of the main window.
 const (
 	PageServers  = "servers"

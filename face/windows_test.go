@@ -37,7 +37,7 @@ func window(role string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 9
 	}
-	report := func(kind, id string) { conn.Send(Message{Wish: &Wanted{Call: 1, Wish: Wish{Kind: kind, ID: id}}}) }
+	report := func(what, id string) { conn.Send(Message{Wish: &Wanted{Call: 1, Wish: report{what, id}.wish()}}) }
 	switch role {
 	case "deaf":
 		time.Sleep(10 * limit) // ends by force
@@ -97,6 +97,16 @@ func yes(q Question) Answer {
 	return a
 }
 
+// report is what the window process of a test was told, carried by a wish.
+type report struct{ what, id string }
+
+func (r report) wish() Wish { return WishDisconnect{Program: r.what, Name: r.id} }
+
+func reported(w Wish) report {
+	d, _ := w.(WishDisconnect)
+	return report{d.Program, d.Name}
+}
+
 // harness runs windows whose processes have the given roles, in turn; the last role repeats.
 type harness struct {
 	*Windows
@@ -118,8 +128,8 @@ func start(t *testing.T, roles ...string) *harness {
 		},
 		OnWish: func(_ context.Context, wish Wish) error {
 			h.wishes <- wish
-			if wish.Kind == "page" {
-				return localapi.Errorf(localapi.ErrDiscovery, "nothing at %s", wish.ID).WithHint("look again")
+			if r := reported(wish); r.what == "page" {
+				return localapi.Errorf(localapi.ErrDiscovery, "nothing at %s", r.id).WithHint("look again")
 			}
 			return nil
 		},
@@ -129,18 +139,18 @@ func start(t *testing.T, roles ...string) *harness {
 	return h
 }
 
-func (h *harness) wait(t *testing.T, kind, id string) {
+func (h *harness) wait(t *testing.T, what, id string) {
 	t.Helper()
 	timeout := time.After(limit)
 	for {
-		if slices.ContainsFunc(h.heard, func(w Wish) bool { return w.Kind == kind && w.ID == id }) {
+		if slices.ContainsFunc(h.heard, func(w Wish) bool { return reported(w) == report{what, id} }) {
 			return
 		}
 		select {
 		case w := <-h.wishes:
 			h.heard = append(h.heard, w)
 		case <-timeout:
-			t.Fatalf("the window never reported %s %q", kind, id)
+			t.Fatalf("the window never reported %s %q", what, id)
 		}
 	}
 }

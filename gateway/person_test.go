@@ -55,7 +55,7 @@ func (s *site) abandon() {
 	for range 1000 {
 		for _, in := range s.head.State().SignIns {
 			if in.URL != "" {
-				if err := s.head.Wish(context.Background(), face.Wish{Kind: face.WishCancel, ID: in.ID}); err != nil {
+				if err := s.head.Wish(context.Background(), face.WishCancel{ID: in.ID}); err != nil {
 					s.t.Errorf("it cannot be given up: %v", err)
 				}
 				return

@@ -19,15 +19,15 @@ import (
 // TestWithdrawn: what the person takes back ends at once what is open with it, over a real socket and with a real
 // broker: the server sees the end, and a host that waits for an answer is told why there is none.
 func TestWithdrawn(t *testing.T) {
-	wish := func(w face.Wish) func(*site) error {
-		return func(s *site) error { w.Resource = s.resource; return s.head.Wish(s.t.Context(), w) }
+	wish := func(about func(resource string) face.Wish) func(*site) error {
+		return func(s *site) error { return s.head.Wish(s.t.Context(), about(s.resource)) }
 	}
 	for name, c := range map[string]struct {
 		take func(*site) error
 		says string
 	}{
-		"forgotten": {wish(face.Wish{Kind: face.WishForget}), "the sign-in to 127.0.0.1… was forgotten; ask again to have the person sign in anew"},
-		"revoked":   {wish(face.Wish{Kind: face.WishRevoke, Host: claude.Key}), "the person took back the consent to use 127.0.0.1…; ask again to have them decide anew"},
+		"forgotten": {wish(func(resource string) face.Wish { return face.WishForget{Resource: resource} }), "the sign-in to 127.0.0.1… was forgotten; ask again to have the person sign in anew"},
+		"revoked":   {wish(func(resource string) face.Wish { return face.WishRevoke{Resource: resource, Host: claude.Key} }), "the person took back the consent to use 127.0.0.1…; ask again to have them decide anew"},
 		"paused": {func(s *site) error {
 			s.mu.Lock()
 			s.person = func(face.Question) face.Answer { return face.Answer{Answered: true, Pause: true} }

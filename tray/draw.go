@@ -180,7 +180,7 @@ func (t *Tray) click(i item) {
 	case i.quit && t.cfg.OnQuit != nil:
 		t.cfg.OnQuit()
 	case i.wish != nil && t.cfg.OnWish != nil:
-		t.cfg.OnWish(*i.wish)
+		t.cfg.OnWish(i.wish)
 	}
 }
 

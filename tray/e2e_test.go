@@ -304,7 +304,7 @@ func TestTray(t *testing.T) {
 	hear := func(what string) { mu.Lock(); heard = append(heard, what); mu.Unlock() }
 	tray := New(Config{
 		Icon: icon(color.RGBA{0, 0, 255, 255}), IconAttention: icon(color.RGBA{255, 0, 0, 255}), IconProblem: icon(color.RGBA{255, 255, 0, 255}),
-		OnOpen: func() { hear("open") }, OnQuit: func() { hear("quit") }, OnWish: func(w face.Wish) { hear(w.Kind + " " + w.Host + w.ID + w.Server) },
+		OnOpen: func() { hear("open") }, OnQuit: func() { hear("quit") }, OnWish: func(w face.Wish) { hear(fmt.Sprintf("%T%+v", w, w)) },
 	})
 	tray.gap = 0
 	ctx, cancel := context.WithCancel(context.Background())
@@ -345,7 +345,7 @@ func TestTray(t *testing.T) {
 	s.waitFor("the red icon", func() bool { return s.colour() == "ffff0000" })
 	s.click(ids["Open Valet Key"]) // a row that is gone
 	s.click(now["Resume now"])
-	heardNow("resume exe:/x")
+	heardNow("face.WishResume{Host:exe:/x}")
 	tray.Update(face.State{Keychain: "Locked."})
 	s.wait("Keychain: Locked.\n" + foot)
 	s.waitFor("the yellow icon", func() bool { return s.colour() == "ffffff00" })
@@ -359,7 +359,7 @@ func TestTray(t *testing.T) {
 	tray.Update(grants(localapi.StateUnavailable))
 	s.wait("a.example: issuer cannot be reached\n  Sign in again\n  Forget…\n" + foot)
 	s.click(ids["Sign in again"])
-	heardNow("sign_in https://a.example")
+	heardNow("face.WishSignIn{Server:https://a.example Account:}")
 
 	// a time passes
 	soon := grants(localapi.StateReady)

@@ -27,7 +27,7 @@ type item struct {
 	label string
 	open  bool
 	quit  bool
-	wish  *face.Wish
+	wish  face.Wish
 	sub   []item
 	line  bool // a separator
 }
@@ -94,8 +94,8 @@ func signIns(flows []face.SignIn) []item {
 	var rows []item
 	for _, f := range flows {
 		rows = append(rows, item{label: label("Signing in to " + serverName(f.Server)), sub: []item{
-			{label: "Open the page again", wish: &face.Wish{Kind: face.WishOpenURL, ID: f.ID}},
-			{label: "Cancel", wish: &face.Wish{Kind: face.WishCancel, ID: f.ID}},
+			{label: "Open the page again", wish: face.WishOpenURL{ID: f.ID}},
+			{label: "Cancel", wish: face.WishCancel{ID: f.ID}},
 		}})
 	}
 	return rows
@@ -120,7 +120,7 @@ func servers(grants []localapi.Grant, now time.Time) []item {
 			again = "Sign in"
 		}
 		rows = append(rows, item{label: label(name + ": " + stateOf(g, now)), sub: []item{
-			{label: again, wish: &face.Wish{Kind: face.WishSignIn, Server: g.Server, Account: g.Account}},
+			{label: again, wish: face.WishSignIn{Server: g.Server, Account: g.Account}},
 			{label: "Forget…", open: true},
 		}})
 	}
@@ -161,7 +161,7 @@ func paused(hosts []face.Paused, now time.Time) []item {
 			text += " until " + clock(p.Until, now)
 		}
 		rows = append(rows, item{label: label(text), sub: []item{
-			{label: "Resume now", wish: &face.Wish{Kind: face.WishResume, Host: p.Host}},
+			{label: "Resume now", wish: face.WishResume{Host: p.Host}},
 		}})
 	}
 	return rows

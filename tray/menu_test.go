@@ -28,7 +28,7 @@ func text(rows []item, indent string) string {
 			b.WriteString(" > quit")
 		}
 		if i.wish != nil {
-			fmt.Fprintf(&b, " > %+v", *i.wish)
+			fmt.Fprintf(&b, " > %T%+v", i.wish, i.wish)
 		}
 		b.WriteString("\n" + text(i.sub, indent+"  "))
 	}
@@ -38,7 +38,7 @@ func text(rows []item, indent string) string {
 const foot = "---\nOpen Valet Key > open\nQuit > quit\n"
 
 func signInRows(again, server, account string) string {
-	return fmt.Sprintf("  %s > {Kind:sign_in ID: Server:%s Resource: Account:%s Scopes:[] Host: Name: Value: Registration:<nil>}\n  Forget… > open\n", again, server, account)
+	return fmt.Sprintf("  %s > face.WishSignIn{Server:%s Account:%s}\n  Forget… > open\n", again, server, account)
 }
 
 func TestMenu(t *testing.T) {
@@ -88,15 +88,15 @@ func TestMenu(t *testing.T) {
 				"auth.example.com needs a client ID… > open\n" + foot},
 		{"a sign-in under way", face.State{SignIns: []face.SignIn{{ID: "s1", Server: mcp}}},
 			"Signing in to mcp.example.com/mcp\n" +
-				"  Open the page again > {Kind:open ID:s1 Server: Resource: Account: Scopes:[] Host: Name: Value: Registration:<nil>}\n" +
-				"  Cancel > {Kind:cancel ID:s1 Server: Resource: Account: Scopes:[] Host: Name: Value: Registration:<nil>}\n" + foot},
+				"  Open the page again > face.WishOpenURL{ID:s1}\n" +
+				"  Cancel > face.WishCancel{ID:s1}\n" + foot},
 		{"pauses: one that holds, one without an end, one that is over", face.State{Paused: []face.Paused{
 			{Host: "exe:/usr/bin/a", Name: "a", Until: noon.Add(5 * time.Minute)},
 			{Host: "exe:/usr/bin/b", Name: "b"},
 			{Host: "exe:/usr/bin/c", Name: "c", Until: noon}}},
 			"No servers yet\n" +
-				"a is paused until 12:05\n  Resume now > {Kind:resume ID: Server: Resource: Account: Scopes:[] Host:exe:/usr/bin/a Name: Value: Registration:<nil>}\n" +
-				"b is paused\n  Resume now > {Kind:resume ID: Server: Resource: Account: Scopes:[] Host:exe:/usr/bin/b Name: Value: Registration:<nil>}\n" + foot},
+				"a is paused until 12:05\n  Resume now > face.WishResume{Host:exe:/usr/bin/a}\n" +
+				"b is paused\n  Resume now > face.WishResume{Host:exe:/usr/bin/b}\n" + foot},
 		{"keychain", face.State{Keychain: "The keychain is locked."}, "Keychain: The keychain is locked. > open\n" + foot},
 		{"names that would mislead", face.State{Waiting: []face.Question{
 			{Host: peer.Host{Name: "cl\u202eau\x1b[2Jde\n\tx"}, Server: "https://exаmple.com/mcp"},

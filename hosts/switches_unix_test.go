@@ -1,24 +1,23 @@
 //go:build unix
 
-package main
+package hosts
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/valetkey/valetkey/face"
-	"github.com/valetkey/valetkey/hosts"
+	"github.com/valetkey/valetkey/localapi"
 )
 
-const server = "https://mcp.example.com/mcp"
-
 // computer is a home in which nothing is installed, with a vk.
-func computer(t *testing.T) (home string, p *programs) {
+func computer(t *testing.T) (home string, p *Switches) {
 	home = t.TempDir()
-	return home, &programs{env: func() (hosts.Env, error) {
-		return hosts.Env{OS: "linux", Home: home, VK: "/opt/valetkey/vk", Socket: "/run/valetkey/agent.sock"}, nil
+	return home, &Switches{env: func() (Env, error) {
+		return Env{OS: "linux", Home: home, VK: "/opt/valetkey/vk", Socket: "/run/valetkey/agent.sock"}, nil
 	}}
 }
 
@@ -42,12 +41,12 @@ func has(t *testing.T, path string) string {
 }
 
 // after is the state after a wish.
-func after(t *testing.T, p *programs, w face.Wish) (s face.State) {
+func after(t *testing.T, p *Switches, w face.Wish) (s face.State) {
 	t.Helper()
-	if mine, err := p.wish(w); !mine || err != nil {
+	if mine, err := p.Do(w); !mine || err != nil {
 		t.Fatalf("%+v: %v %v", w, mine, err)
 	}
-	p.show(&s)
+	p.Show(&s)
 	return s
 }
 
@@ -58,36 +57,36 @@ func TestProgramsSwitchedOnAndOff(t *testing.T) {
 	const text = "{\n  // mine\n  \"mcpServers\": {\n    \"other\": {\"command\": \"x\"}\n  }\n}\n"
 	put(t, path, text)
 
-	s := after(t, p, face.Wish{Kind: face.WishLook})
+	s := after(t, p, face.WishLook{})
 	if len(s.Programs) != 1 || s.Programs[0].Key != "cursor" || s.Programs[0].File != "~/.cursor/mcp.json" || len(s.Programs[0].Servers) != 0 || s.Edit != nil {
 		t.Fatalf("found %+v, %+v", s.Programs, s.Edit)
 	}
-	e := after(t, p, face.Wish{Kind: face.WishConnect, Host: "cursor", Server: server}).Edit
+	e := after(t, p, face.WishConnect{Program: "cursor", Server: server}).Edit
 	if e.Failed != nil || e.Name != "example" || e.File != path || !strings.Contains(e.Lines, server) || e.Runs != "/opt/valetkey/vk bridge "+server || e.Backup == "" {
 		t.Fatalf("shown %+v", e)
 	}
 	if has(t, path) != text {
 		t.Fatal("written before the person said so")
 	}
-	s = after(t, p, face.Wish{Kind: face.WishWrite, ID: e.ID})
+	s = after(t, p, face.WishWrite{ID: e.ID})
 	if !s.Edit.Done || s.Edit.Restart == "" || len(s.Programs[0].Servers) != 1 || s.Programs[0].Servers[0] != (face.Connected{Name: "example", Server: server}) {
 		t.Fatalf("after writing %+v, %+v", s.Edit, s.Programs)
 	}
 	if now := has(t, path); !strings.Contains(now, strings.TrimSpace(e.Lines)) || now == text {
 		t.Errorf("written\n%s\nshown\n%s", now, e.Lines)
 	}
-	if s = after(t, p, face.Wish{Kind: face.WishConnect, Host: "cursor", Server: server}); s.Edit.Failed == nil {
+	if s = after(t, p, face.WishConnect{Program: "cursor", Server: server}); s.Edit.Failed == nil {
 		t.Errorf("had it twice: %+v", s.Edit)
 	}
-	e = after(t, p, face.Wish{Kind: face.WishDisconnect, Host: "cursor", Name: "example"}).Edit
+	e = after(t, p, face.WishDisconnect{Program: "cursor", Name: "example"}).Edit
 	if e.Failed != nil || !e.Remove || e.Server != server || !strings.Contains(e.Lines, server) || e.Runs != "" || e.Socket != "" {
 		t.Fatalf("shown %+v", e)
 	}
-	s = after(t, p, face.Wish{Kind: face.WishWrite, ID: e.ID})
+	s = after(t, p, face.WishWrite{ID: e.ID})
 	if !s.Edit.Done || len(s.Programs[0].Servers) != 0 || has(t, path) != text {
 		t.Errorf("after taking it out %+v, %+v, the file\n%s", s.Edit, s.Programs, has(t, path))
 	}
-	if s = after(t, p, face.Wish{Kind: face.WishDrop, ID: s.Edit.ID}); s.Edit != nil {
+	if s = after(t, p, face.WishDrop{ID: s.Edit.ID}); s.Edit != nil {
 		t.Errorf("still shown: %+v", s.Edit)
 	}
 }
@@ -96,7 +95,7 @@ func TestProgramsSwitchedOnAndOff(t *testing.T) {
 func TestProgramsGateway(t *testing.T) {
 	home, p := computer(t)
 	put(t, filepath.Join(home, ".config/Code/User/mcp.json"), "{}")
-	e := after(t, p, face.Wish{Kind: face.WishConnect, Host: "vscode", Server: server}).Edit
+	e := after(t, p, face.WishConnect{Program: "vscode", Server: server}).Edit
 	if e.Failed != nil || e.Runs != "" || e.Socket != "/run/valetkey/agent.sock" {
 		t.Errorf("shown %+v", e)
 	}
@@ -123,7 +122,7 @@ func TestProgramsThatCannotBeWritten(t *testing.T) {
 			path := filepath.Join(home, ".cursor/mcp.json")
 			put(t, path, c.text)
 			os.Chmod(path, c.mode)
-			s := after(t, p, face.Wish{Kind: face.WishConnect, Host: "cursor", Server: server})
+			s := after(t, p, face.WishConnect{Program: "cursor", Server: server})
 			want := c.text
 			if c.before != nil {
 				if s.Edit.Failed != nil {
@@ -131,7 +130,7 @@ func TestProgramsThatCannotBeWritten(t *testing.T) {
 				}
 				c.before(path)
 				want = has(t, path)
-				s = after(t, p, face.Wish{Kind: face.WishWrite, ID: s.Edit.ID})
+				s = after(t, p, face.WishWrite{ID: s.Edit.ID})
 				os.Chmod(filepath.Dir(path), 0o700)
 			}
 			if s.Edit.Failed == nil || !strings.Contains(s.Edit.Failed.Message, c.says) || !strings.Contains(s.Edit.Block, server) || s.Edit.Done {
@@ -140,7 +139,7 @@ func TestProgramsThatCannotBeWritten(t *testing.T) {
 			if has(t, path) != want {
 				t.Errorf("the file is\n%s", has(t, path))
 			}
-			if _, err := p.wish(face.Wish{Kind: face.WishWrite, ID: s.Edit.ID}); err == nil {
+			if _, err := p.Do(face.WishWrite{ID: s.Edit.ID}); err == nil {
 				t.Error("what failed can be written")
 			}
 		})
@@ -152,22 +151,22 @@ func TestProgramsOnlyWhatIsOnOffer(t *testing.T) {
 	home, p := computer(t)
 	path := filepath.Join(home, ".cursor/mcp.json")
 	put(t, path, "{}")
-	first := after(t, p, face.Wish{Kind: face.WishConnect, Host: "cursor", Server: server}).Edit
-	second := after(t, p, face.Wish{Kind: face.WishConnect, Host: "cursor", Server: "https://other.example.com/mcp"}).Edit
+	first := after(t, p, face.WishConnect{Program: "cursor", Server: server}).Edit
+	second := after(t, p, face.WishConnect{Program: "cursor", Server: "https://other.example.com/mcp"}).Edit
 	for _, id := range []string{first.ID, "", "edit-99"} {
-		if _, err := p.wish(face.Wish{Kind: face.WishWrite, ID: id}); err == nil {
+		if _, err := p.Do(face.WishWrite{ID: id}); err == nil {
 			t.Errorf("%q was written", id)
 		}
 	}
-	after(t, p, face.Wish{Kind: face.WishDrop, ID: first.ID})
-	after(t, p, face.Wish{Kind: face.WishDrop, ID: second.ID})
-	if _, err := p.wish(face.Wish{Kind: face.WishWrite, ID: second.ID}); err == nil || has(t, path) != "{}" {
+	after(t, p, face.WishDrop{ID: first.ID})
+	after(t, p, face.WishDrop{ID: second.ID})
+	if _, err := p.Do(face.WishWrite{ID: second.ID}); err == nil || has(t, path) != "{}" {
 		t.Errorf("what was dropped is written: %s", has(t, path))
 	}
-	if mine, err := p.wish(face.Wish{Kind: face.WishForget}); mine || err != nil {
+	if mine, err := p.Do(face.WishForget{}); mine || err != nil {
 		t.Error("it took a wish of the broker's")
 	}
-	if s := after(t, p, face.Wish{Kind: face.WishConnect, Host: "nohost", Server: server}); s.Edit.Failed == nil {
+	if s := after(t, p, face.WishConnect{Program: "nohost", Server: server}); s.Edit.Failed == nil {
 		t.Error("an unknown host")
 	}
 }
@@ -175,7 +174,7 @@ func TestProgramsOnlyWhatIsOnOffer(t *testing.T) {
 func TestProgramsUnreadable(t *testing.T) {
 	home, p := computer(t)
 	put(t, filepath.Join(home, ".codex/config.toml"), "a = '\n")
-	row := after(t, p, face.Wish{Kind: face.WishLook}).Programs[0]
+	row := after(t, p, face.WishLook{}).Programs[0]
 	if row.Key != "codex" || !strings.Contains(row.Problem, "is not TOML") || strings.Contains(row.Problem, home) {
 		t.Errorf("%+v", row)
 	}
@@ -188,17 +187,18 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestThisComputer: vk is the one beside valetkey, called as it is in PATH if that is the same file.
-func TestThisComputer(t *testing.T) {
+// TestTheVKBeside: vk is the one beside valetkey, called as it is in PATH if that is the same file.
+func TestTheVKBeside(t *testing.T) {
 	dir := t.TempDir()
 	self, beside, named := filepath.Join(dir, "v1", "valetkey"), filepath.Join(dir, "v1", "vk"), filepath.Join(dir, "bin", "vk")
 	t.Setenv("PATH", filepath.Dir(named))
-	if _, err := thisComputer(self, "/s"); err == nil || !strings.Contains(say(err), "put it beside valetkey") {
+	hinted := &localapi.Error{}
+	if _, err := besides(os.Getenv, self, "/s"); !errors.As(err, &hinted) || !strings.Contains(hinted.Hint, "put it beside valetkey") {
 		t.Errorf("without vk: %v", err)
 	}
 	vk := func(want string) {
 		t.Helper()
-		if env, err := thisComputer(self, "/s"); err != nil || env.VK != want || env.Socket != "/s" {
+		if env, err := besides(os.Getenv, self, "/s"); err != nil || env.VK != want || env.Socket != "/s" {
 			t.Errorf("%v, %v, want %s", env.VK, err, want)
 		}
 	}
