@@ -90,20 +90,8 @@ func (f *faces) usePolicy(path string) error {
 		f.policy = p.Decide
 	}
 	f.settings = p.Settings
-	f.clients = func(issuer string) (client.Client, bool) {
-		c, ok := p.Client(issuer)
-		return preRegistered(c), ok
-	}
+	f.clients = p.Client
 	return nil
-}
-
-func preRegistered(c policy.Client) client.Client {
-	r := client.Client{Issuer: c.Issuer, ClientID: c.ClientID, Secret: c.Secret, Source: client.SourcePreRegistered,
-		GrantType: c.GrantType, Key: c.Key, KeyID: c.KeyID, Assertion: c.Assertion, AssertionFile: c.AssertionFile}
-	if e := c.Enterprise; e != nil {
-		r.Enterprise = &client.Enterprise{Client: preRegistered(*e), TokenEndpoint: e.TokenEndpoint, IDToken: e.IDToken}
-	}
-	return r
 }
 
 // wish does what the person said in a window or the tray.

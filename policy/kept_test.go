@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -116,22 +117,22 @@ func TestKeptPolicyClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	pem, assertion := string(key), strings.TrimSpace(string(jwt))
-	type client struct{ id, secret, key, keyID, grantType, assertion, endpoint, idToken string }
-	seen := func(c policy.Client) client {
-		return client{c.ClientID, c.Secret.Reveal(), c.Key.Reveal(), c.KeyID, c.GrantType, c.Assertion.Reveal(), c.TokenEndpoint, c.IDToken.Reveal()}
+	type parts struct{ id, secret, key, keyID, grantType, assertion, endpoint, idToken string }
+	seen := func(e client.Enterprise) parts {
+		return parts{e.ClientID, e.Secret.Reveal(), e.Key.Reveal(), e.KeyID, e.GrantType, e.Assertion.Reveal(), e.TokenEndpoint, e.IDToken.Reveal()}
 	}
-	for name, want := range map[string]struct{ here, there client }{
-		"public":   {here: client{id: "fake-public-client"}},
-		"secret":   {here: client{id: "fake-client-1", secret: "fake-client-secret"}},
-		"key":      {here: client{id: "fake-client-2", key: pem, keyID: "fake-key-id"}},
-		"robot":    {here: client{id: "fake-client-3", secret: "fake-client-secret", grantType: "client_credentials"}},
-		"workload": {here: client{id: "fake-client-4", grantType: jwtBearer, assertion: assertion}},
-		"company": {client{id: "fake-client-5", secret: "fake-client-secret", grantType: jwtBearer},
-			client{id: "fake-client-there", secret: "fake-client-secret", endpoint: "https://idp.example.org/token", idToken: assertion}},
-		"office": {client{id: "fake-client-6", grantType: jwtBearer}, client{id: "fake-client-there", key: pem, keyID: "fake-key-id-there"}},
+	for name, want := range map[string]struct{ here, there parts }{
+		"public":   {here: parts{id: "fake-public-client"}},
+		"secret":   {here: parts{id: "fake-client-1", secret: "fake-client-secret"}},
+		"key":      {here: parts{id: "fake-client-2", key: pem, keyID: "fake-key-id"}},
+		"robot":    {here: parts{id: "fake-client-3", secret: "fake-client-secret", grantType: "client_credentials"}},
+		"workload": {here: parts{id: "fake-client-4", grantType: jwtBearer, assertion: assertion}},
+		"company": {parts{id: "fake-client-5", secret: "fake-client-secret", grantType: jwtBearer},
+			parts{id: "fake-client-there", secret: "fake-client-secret", endpoint: "https://idp.example.org/token", idToken: assertion}},
+		"office": {parts{id: "fake-client-6", grantType: jwtBearer}, parts{id: "fake-client-there", key: pem, keyID: "fake-key-id-there"}},
 	} {
 		got, ok := p.Client("https://" + name + ".example.com")
-		if !ok || seen(got) != want.here || (got.Enterprise != nil) != (want.there != client{}) {
+		if !ok || seen(client.Enterprise{Client: got}) != want.here || (got.Enterprise != nil) != (want.there != parts{}) {
 			t.Errorf("%s: %+v, %v", name, got, ok)
 			continue
 		}

@@ -29,12 +29,6 @@ const (
 
 const wildcard = "*"
 
-// Grant types of clients that get tokens by themselves (RFC 6749 §4.4, RFC 7523 §2.1).
-const (
-	grantClientCredentials = "client_credentials"
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-)
-
 // File is a policy file, in JSON:
 //
 //	{"consents": [{"host": "exe:/usr/bin/x", "resource": "https://…", "scopes": ["a"], "without_metadata": true}],
@@ -66,30 +60,10 @@ type File struct {
 	sources []stamp // what rules were read from
 }
 
-// Client is a client that the person registered with an issuer beforehand.
-type Client struct {
-	Issuer   string
-	ClientID string
-	Secret   secret.Text // empty: none
-
-	// How it gets tokens by itself; "" means that the person signs in by browser.
-	GrantType string
-	Key       secret.Text // private key in PEM, to authenticate with
-	KeyID     string
-	Assertion secret.Text // as its file holds it now
-
-	AssertionFile string
-
-	// Enterprise is the client at the issuer of the person's enterprise, which gives the assertion; nil: there is none.
-	Enterprise    *Client
-	TokenEndpoint string      // of an enterprise; "" means that its metadata says
-	IDToken       secret.Text // for an enterprise, as its file holds it now; empty: the person signs in there by browser
-}
-
 // rules is a policy file that was read and found good.
 type rules struct {
 	consents []consentRule
-	clients  []clientRule
+	clients  []*clientRule
 }
 
 type consentRule struct {
@@ -99,31 +73,17 @@ type consentRule struct {
 	quirks         []localapi.Quirk
 }
 
+// clientRule is a client, and the files that hold what is secret of it.
 type clientRule struct {
-	Client
-	secretFile, keyFile, idTokenFile string
-	enterprise                       *clientRule // Client.Enterprise is its Client
-}
-
-// kept are the files of c, and where what they hold goes.
-func (c *clientRule) kept() []keptFile {
-	files := []keptFile{
-		{"client_secret_file", &c.secretFile, &c.Secret, client.ReadSecret},
-		{"private_key_file", &c.keyFile, &c.Key, client.ReadKey},
-		{"assertion_file", &c.AssertionFile, &c.Assertion, client.ReadAssertion},
-		{"id_token_file", &c.idTokenFile, &c.IDToken, client.ReadAssertion},
-	}
-	if c.enterprise != nil {
-		files = append(files, c.enterprise.kept()...)
-	}
-	return files
+	client.Client
+	files []keptFile
 }
 
 // keptFile is a file that a client rule names.
 type keptFile struct {
 	field string
-	path  *string // "" when it is not named
-	into  *secret.Text
+	path  *string
+	into  *secret.Text // until the file is read, its path stands in here
 	read  func(path string) (secret.Text, os.FileInfo, error)
 }
 
@@ -176,11 +136,8 @@ func read(path string) (rules, []stamp, error) {
 	}
 	sources := []stamp{{path, info}}
 	r, err := parse(content)
-	for i := range r.clients {
-		for _, file := range r.clients[i].kept() {
-			if err != nil || *file.path == "" {
-				continue
-			}
+	for _, c := range r.clients {
+		for _, file := range c.files {
 			if !filepath.IsAbs(*file.path) {
 				*file.path = filepath.Join(filepath.Dir(path), *file.path)
 			}
@@ -235,14 +192,12 @@ func (p *File) Settings(resource string) []localapi.Quirk {
 }
 
 // Client finds the client that the policy names for an issuer, compared byte for byte (RFC 8414 §3.3).
-func (p *File) Client(issuer string) (Client, bool) {
-	r, err := p.current()
-	if err != nil {
-		return Client{}, false
+func (p *File) Client(issuer string) (client.Client, bool) {
+	r, _ := p.current()
+	for _, c := range r.clients {
+		if c.Issuer == issuer {
+			return c.Client, true
+		}
 	}
-	i := slices.IndexFunc(r.clients, func(c clientRule) bool { return c.Issuer == issuer })
-	if i < 0 {
-		return Client{}, false
-	}
-	return r.clients[i].Client, true
+	return client.Client{}, false
 }

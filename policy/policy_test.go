@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -369,7 +370,7 @@ func TestPolicyReadsKeysAndAssertions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, ok := p.Client("https://a.example"); !ok || c.Key.Reveal() != key || c.KeyID != "k" || c.GrantType != grantClientCredentials {
+	if c, ok := p.Client("https://a.example"); !ok || c.Key.Reveal() != key || c.KeyID != "k" || c.GrantType != client.GrantClientCredentials {
 		t.Errorf("client %+v, %v", c, ok)
 	}
 	if err := os.Chmod(filepath.Join(dir, "token"), 0o644); err != nil { // as platforms leave it
@@ -415,7 +416,7 @@ func TestPolicyReadsWhatAnEnterpriseNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, ok := p.Client("https://a.example")
-	if !ok || c.GrantType != grantJWTBearer || c.Secret.Reveal() != "secret-here" || c.Enterprise == nil {
+	if !ok || c.GrantType != client.GrantJWTBearer || c.Secret.Reveal() != "secret-here" || c.Enterprise == nil {
 		t.Fatalf("client %+v, %v", c, ok)
 	}
 	e := c.Enterprise

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -325,70 +327,84 @@ func (in *reader) consent(r *rules) error {
 }
 
 func (in *reader) client(r *rules) error {
-	var c clientRule
-	known := in.registration(&c)
-	known["assertion_file"] = field{in.text("assertion_file", &c.AssertionFile, anyText), false}
+	c := &clientRule{Client: client.Client{Source: client.SourcePreRegistered}}
+	known := in.registration(c, &c.Client)
+	known["assertion_file"] = in.file(c, "assertion_file", &c.AssertionFile, &c.Assertion, client.ReadAssertion)
 	known["grant_type"] = field{in.text("grant_type", &c.GrantType, checkGrantType), false}
-	known["enterprise"] = field{func() error { return in.enterprise(&c) }, false}
+	endOfEnterprise := int64(0)
+	known["enterprise"] = field{func() error {
+		err := in.enterprise(c)
+		endOfEnterprise = in.dec.InputOffset()
+		return err
+	}, false}
 	if err := in.object("a client", known); err != nil {
 		return err
 	}
-	if err := in.oneWay(&c); err != nil {
-		return err
+	if c.Enterprise != nil && c.GrantType == "" {
+		c.GrantType = client.GrantJWTBearer
 	}
-	switch {
-	case c.Enterprise != nil && (c.GrantType != "" || c.AssertionFile != ""):
-		return in.fault("a client with an enterprise has its assertions from there; leave grant_type and assertion_file out")
-	case c.Enterprise != nil:
-		c.GrantType = grantJWTBearer
-	case c.GrantType == grantClientCredentials && c.secretFile == "" && c.keyFile == "":
-		return in.fault("grant_type %s needs client_secret_file or private_key_file", c.GrantType)
-	case (c.GrantType == grantJWTBearer) != (c.AssertionFile != ""):
-		return in.fault("assertion_file goes with grant_type %s, and only with it", grantJWTBearer)
+	draft := c.Client
+	draft.AssertionFile = "" // its place is found with that of the policy file
+	if fault, ok := errors.AsType[*client.Fault](draft.Check()); ok && fault.There {
+		return in.at(endOfEnterprise, inFields(fault))
+	} else if ok {
+		return in.fault("%s", inFields(fault))
 	}
-	if slices.ContainsFunc(r.clients, func(other clientRule) bool { return other.Issuer == c.Issuer }) {
+	if slices.ContainsFunc(r.clients, func(other *clientRule) bool { return other.Issuer == c.Issuer }) {
 		return in.fault("issuer %s has two clients", c.Issuer)
 	}
 	r.clients = append(r.clients, c)
 	return nil
 }
 
-// registration are the fields of every client, at the server's issuer or at an enterprise's.
-func (in *reader) registration(c *clientRule) fields {
+// inFields says what is wrong with a client in the names that the file has for its parts.
+func inFields(f *client.Fault) string {
+	switch f.Kind {
+	case client.TwoWays:
+		return "a client has both client_secret_file and private_key_file; it authenticates one way"
+	case client.KeyIDAlone:
+		return "key_id is of no use without private_key_file"
+	case client.NoSecret:
+		return "grant_type " + f.GrantType + " needs client_secret_file or private_key_file"
+	case client.NoAssertion, client.AssertionAlone:
+		return "assertion_file goes with grant_type " + client.GrantJWTBearer + ", and only with it"
+	case client.TwoAssertions:
+		return "a client with an enterprise has its assertions from there; leave grant_type and assertion_file out"
+	case client.EndpointAlone:
+		return "token_endpoint goes with id_token_file; for a sign-in by browser the enterprise's metadata is needed"
+	}
+	return f.Error()
+}
+
+// registration are the fields of every client in the rule c, at the server's issuer or at an enterprise's.
+func (in *reader) registration(c *clientRule, of *client.Client) fields {
 	return fields{
-		"issuer":             {in.text("issuer", &c.Issuer, checkURL), true},
-		"client_id":          {in.text("client_id", &c.ClientID, checkClientID), true},
-		"client_secret_file": {in.text("client_secret_file", &c.secretFile, anyText), false},
-		"private_key_file":   {in.text("private_key_file", &c.keyFile, anyText), false},
-		"key_id":             {in.text("key_id", &c.KeyID, checkClientID), false},
+		"issuer":             {in.text("issuer", &of.Issuer, checkURL), true},
+		"client_id":          {in.text("client_id", &of.ClientID, checkClientID), true},
+		"client_secret_file": in.file(c, "client_secret_file", new(string), &of.Secret, client.ReadSecret),
+		"private_key_file":   in.file(c, "private_key_file", new(string), &of.Key, client.ReadKey),
+		"key_id":             {in.text("key_id", &of.KeyID, checkClientID), false},
 	}
 }
 
-// oneWay looks whether c says how it authenticates, and no more.
-func (in *reader) oneWay(c *clientRule) error {
-	switch {
-	case c.secretFile != "" && c.keyFile != "":
-		return in.fault("a client has both client_secret_file and private_key_file; it authenticates one way")
-	case c.KeyID != "" && c.keyFile == "":
-		return in.fault("key_id is of no use without private_key_file")
-	}
-	return nil
+// file is a field that names a file of c.
+func (in *reader) file(c *clientRule, name string, path *string, into *secret.Text, read func(string) (secret.Text, os.FileInfo, error)) field {
+	text := in.text(name, path, func(string) string { return "" })
+	return field{func() error {
+		err := text()
+		c.files, *into = append(c.files, keptFile{name, path, into, read}), secret.New(*path)
+		return err
+	}, false}
 }
 
 // enterprise reads the client at the issuer of an enterprise, which speaks for c.
 func (in *reader) enterprise(c *clientRule) error {
-	e := &clientRule{}
-	known := in.registration(e)
+	e := &client.Enterprise{Client: client.Client{Source: client.SourcePreRegistered}}
+	c.Enterprise = e
+	known := in.registration(c, &e.Client)
 	known["token_endpoint"] = field{in.text("token_endpoint", &e.TokenEndpoint, checkURL), false}
-	known["id_token_file"] = field{in.text("id_token_file", &e.idTokenFile, anyText), false}
-	if err := in.object("an enterprise", known); err != nil {
-		return err
-	}
-	if e.TokenEndpoint != "" && e.idTokenFile == "" {
-		return in.fault("token_endpoint goes with id_token_file; for a sign-in by browser the enterprise's metadata is needed")
-	}
-	c.enterprise, c.Enterprise = e, &e.Client
-	return in.oneWay(e)
+	known["id_token_file"] = in.file(c, "id_token_file", new(string), &e.IDToken, client.ReadAssertion)
+	return in.object("an enterprise", known)
 }
 
 var hostKinds = []string{"exe:", "script:", "flatpak:", "snap:", "mac:", "win:"}
@@ -424,13 +440,11 @@ func checkScope(s string) string {
 }
 
 func checkGrantType(s string) string {
-	if s != grantClientCredentials && s != grantJWTBearer {
-		return "must be " + grantClientCredentials + " or " + grantJWTBearer + "; leave it out for a sign-in by browser"
+	if s != client.GrantClientCredentials && s != client.GrantJWTBearer {
+		return "must be " + client.GrantClientCredentials + " or " + client.GrantJWTBearer + "; leave it out for a sign-in by browser"
 	}
 	return ""
 }
-
-func anyText(string) string { return "" }
 
 func checkClientID(s string) string {
 	if !client.Text(s) {
