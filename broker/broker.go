@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/valetkey/valetkey/broker/asking"
+	"github.com/valetkey/valetkey/broker/enterprise"
 	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/client"
@@ -72,15 +73,16 @@ type Config struct {
 
 // Broker decides. It implements localapi.Backend. Its methods are safe for concurrent use.
 type Broker struct {
-	cfg      Config
-	flow     *oauthflow.Flow
-	ledger   *ledger.Ledger
-	tokens   *tokens.Tokens
-	consents *consents
-	uses     *uses
-	activity *activity
-	desk     *asking.Desk
-	log      *slog.Logger
+	cfg        Config
+	flow       *oauthflow.Flow
+	ledger     *ledger.Ledger
+	tokens     *tokens.Tokens
+	enterprise *enterprise.Identities
+	consents   *consents
+	uses       *uses
+	activity   *activity
+	desk       *asking.Desk
+	log        *slog.Logger
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
@@ -91,10 +93,6 @@ type Broker struct {
 	made     map[string]client.Client // by issuer: made in this run, of a sign-in that may have failed since
 	doubtful map[string]bool          // by issuer: a sign-in with a registration used before was not finished
 	lastID   int                      // of sign-ins
-
-	identities map[identityKey]chan struct{}   // holds one token, as a grant's turn
-	unsaved    map[identityKey]ledger.Identity // what the keychain did not take
-	manners    map[identityKey]manner          // how the enterprise wants the next sign-in there
 }
 
 // Open starts a Broker. The keychain is read in the background, because it may be locked: whoever comes first waits.
@@ -115,12 +113,12 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, activity: log, log: cfg.Log, consents: newConsents(), uses: newUses(), signIns: map[signInKey]*signIn{},
 		made: map[string]client.Client{}, doubtful: map[string]bool{},
-		identities: map[identityKey]chan struct{}{}, unsaved: map[identityKey]ledger.Identity{}, manners: map[identityKey]manner{},
 	}
 	b.flow = cfg.Flow(b.showPage)
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	b.desk = asking.New(b.ctx, asking.Config{Ask: cfg.Ask, OnChange: cfg.OnChange, Settled: b.noteSettled, Halted: b.halted})
 	b.ledger = ledger.Open(b.ctx, ledger.Config{Store: cfg.Store, Changed: cfg.OnChange, Gone: b.gone, Log: cfg.Log})
+	b.enterprise = enterprise.New(enterprise.Config{Flow: b.flow, Discovery: cfg.Discovery, Ledger: b.ledger, Log: cfg.Log})
 	b.tokens = tokens.New(b.ctx, tokens.Config{
 		Flow: b.flow, Discovery: cfg.Discovery, Obtain: b.obtain, Unknown: b.unregister, Log: b.activity.add, Changed: cfg.OnChange,
 		Settle: func(resource string, quirks []localapi.Quirk, request *oauthflow.Request) {
@@ -138,8 +136,8 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 // Close ends what is under way: questions and sign-ins are given up, a refresh that was posted is finished and saved.
 func (b *Broker) Close() {
 	b.stop()
-	b.desk.Close()
 	b.jobs.Wait()
+	b.desk.Close() // after all that may ask
 	b.tokens.Wait()
 	b.ledger.Wait()
 	b.activity.close()
@@ -154,19 +152,19 @@ func (b *Broker) obtain(ctx context.Context, rec ledger.Record, request oauthflo
 			WithHint("set it again, or run vk forget %s and sign in another way", rec.Server)
 	}
 	request.Registration = now
-	err := b.findEnterprise(ctx, &request)
+	err := b.enterprise.Find(ctx, &request)
 	if err == nil {
 		err = b.identify(ctx, &request, rec.Account, false)
 	}
-	if errors.Is(err, errIdentity) {
-		return nil, errIdentity.Error(), err
+	if errors.Is(err, enterprise.ErrSignIn) {
+		return nil, enterprise.ErrSignIn.Error(), err
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	got, err := b.flow.Obtain(ctx, request)
-	if b.noteDisowned(ctx, request.Registration, rec.Account, err) {
-		return nil, errIdentity.Error(), err
+	if b.enterprise.Disowned(ctx, request.Registration, rec.Account, err) {
+		return nil, enterprise.ErrSignIn.Error(), err
 	}
 	return got, "", err
 }

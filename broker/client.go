@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
@@ -108,7 +109,7 @@ func (b *Broker) findNamed(ctx context.Context, r client.Client) error {
 		_, err := b.assertion(r, localapi.ErrBadRequest)
 		return err
 	}
-	return b.findEnterprise(ctx, &oauthflow.Request{Registration: r})
+	return b.enterprise.Find(ctx, &oauthflow.Request{Registration: r})
 }
 
 // discoverFor is discover with the issuer named by the person; "" leaves the choice.
@@ -156,6 +157,23 @@ func checkKeys(c client.Client) error {
 		return checkKeys(c.Enterprise.Client)
 	}
 	return nil
+}
+
+// identify puts into request's registration who this is, where it must say so: what the platform wrote, or who the person
+// is at their enterprise. page says that they know that one opens.
+func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, account string, page bool) error {
+	if r := &request.Registration; r.AssertionFile != "" && r.Assertion.Empty() {
+		var err error
+		r.Assertion, err = b.assertion(*r, localapi.ErrUnavailable)
+		return err
+	}
+	return b.enterprise.Identify(ctx, request, account, page)
+}
+
+// forgetIdentity ends what the person is at rec's enterprise, if no other grant needs it.
+func (b *Broker) forgetIdentity(ctx context.Context, rec ledger.Record) error {
+	r, _ := b.preRegistered(rec.Issuer)
+	return b.enterprise.Forget(ctx, rec, r)
 }
 
 // assertion reads what r's file says of who this is. A file that cannot be used is named in an error of that kind, never

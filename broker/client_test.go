@@ -203,12 +203,14 @@ func TestALateNoToAnIDToken(t *testing.T) {
 				c.good = oauthtest.IDToken(enterpriseID, "there", func(claims map[string]any) { claims["jti"] = "newer" })
 				newer := c.good
 				c.answer.Unlock()
-				id, err := c.broker.identity(t.Context(), ledger.Enterprise{Issuer: enterpriseID, ClientID: "there"}, defaultAccount)
+				id, err := c.broker.ledger.Identity(t.Context(), ledger.Enterprise{Issuer: enterpriseID, ClientID: "there"}, defaultAccount)
 				if err != nil {
 					t.Error(err)
 				}
 				id.IDToken.Text = secret.New(newer)
-				c.broker.saveIdentity(t.Context(), id)
+				if err := c.broker.ledger.SetIdentity(t.Context(), id); err != nil {
+					t.Error(err)
+				}
 				oauthtest.OAuthError(400, "invalid_grant", "x")(w, r, next)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/valetkey/valetkey/broker/enterprise"
 	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/localapi"
@@ -73,7 +74,7 @@ func explainIssuer(e *localapi.Error, err error, server string) bool {
 		return true
 	}
 	switch {
-	case errors.Is(err, errIdentity):
+	case errors.Is(err, enterprise.ErrSignIn):
 		e.Kind, e.Hint = localapi.ErrSignInRequired, "run vk signin "+server
 	case errors.Is(err, oauthflow.ErrIdentity):
 		e.Kind, e.Hint = localapi.ErrIssuer, "try again; if it happens again, ask your enterprise's administrator"
@@ -106,4 +107,15 @@ func explainIssuer(e *localapi.Error, err error, server string) bool {
 		return false
 	}
 	return true
+}
+
+// enterpriseHint says what can be done about an enterprise's no. There is no page to fall back on (EMA §7.2).
+func enterpriseHint(refused *oauthflow.Error) string {
+	switch refused.Code {
+	case "invalid_grant", "insufficient_user_authentication":
+		return "your enterprise does not take the ID token, which may have run out: try again to sign in there, or renew the file that id_token_file names"
+	case "invalid_client", "unauthorized_client":
+		return "your enterprise does not take this client: look whether its ID and secret there are right, and set them again with vk client, or in the policy file"
+	}
+	return "your enterprise decided this, and nothing here can change it: ask its administrator"
 }

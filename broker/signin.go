@@ -131,7 +131,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask ledger.Scopes) er
 			return b.askClient(ctx, t, issuer)
 		},
 	}
-	if err := b.findEnterprise(ctx, &request); err != nil {
+	if err := b.enterprise.Find(ctx, &request); err != nil {
 		return err
 	}
 	if err := b.identify(ctx, &request, t.account, t.page); err != nil {
@@ -147,7 +147,7 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask ledger.Scopes) er
 		registration, tokens, err = b.flow.SignIn(ctx, request)
 	}
 	b.noteRegistration(t.issuer.ID, request.Registration, registration, err)
-	b.noteDisowned(ctx, request.Registration, t.account, err)
+	b.enterprise.Disowned(ctx, request.Registration, t.account, err)
 	if refusesOffline(err) && !ours.Unattended() && slices.Contains(request.Scopes, ledger.OfflineAccess) {
 		// It was our wish: what an issuer lists, it may still keep from this client or this person.
 		request.Scopes, request.Registration = ask, b.registration(t.issuer.ID)

@@ -267,6 +267,16 @@ func (b *Broker) ways(t *target) []string {
 	return []string{here, face.ViaDevice}
 }
 
+// opensPage reports whether a sign-in to t takes the person to a page: of t's issuer, or of the enterprise that speaks for
+// them there.
+func (b *Broker) opensPage(t *target) bool {
+	r := b.registration(t.issuer.ID)
+	if r.Enterprise == nil || !r.Enterprise.IDToken.Empty() {
+		return !r.Unattended()
+	}
+	return b.enterprise.OpensPage(b.ctx, r, cmp.Or(t.account, defaultAccount))
+}
+
 // notes are facts for the person to weigh before they sign in to t.
 func (b *Broker) notes(t *target) []string {
 	var notes []string
@@ -305,6 +315,25 @@ func (b *Broker) notes(t *target) []string {
 		if r := g.Record(); !r.Open() && r.Server == t.server && !r.NamedBy(t.resource.Issuers) {
 			notes = append(notes, "You signed in to this server at "+r.Issuer+" before. It now names another issuer.")
 		}
+	}
+	return notes
+}
+
+// unattendedNotes are what the person is told before r gets tokens from issuer with nobody at a browser: one note at least,
+// none of a client that they sign in with.
+func unattendedNotes(r client.Client, issuer *discovery.Issuer) []string {
+	if !r.Unattended() {
+		return nil
+	}
+	if r.GrantType == client.GrantClientCredentials {
+		return []string{"This client gets tokens by itself (" + r.GrantType + "): nobody signs in, and what it may do was decided at the issuer."}
+	}
+	notes := []string{"This client gets tokens by itself: for each one, Valet Key sends " + issuer.ID + " what the file " + r.AssertionFile + " says of who this computer or workload is."}
+	if enterprise := ledger.EnterpriseOf(r).Issuer; enterprise != "" {
+		notes[0] = "Your enterprise at " + enterprise + " speaks for you, and decides what you may do here."
+	}
+	if !issuer.TakesAssertions() {
+		notes = append(notes, "This issuer does not say that it gives tokens for that ("+client.GrantJWTBearer+"). It is tried, because you set it so.")
 	}
 	return notes
 }
