@@ -18,6 +18,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/policy"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/terminal"
 )
 
@@ -28,7 +29,7 @@ type faces struct {
 	ask      func(context.Context, face.Question) (face.Answer, error)
 	policy   func(face.Question) (face.Answer, string, bool)
 	clients  func(issuer string) (client.Client, bool)
-	settings func(resource string) []localapi.Quirk
+	settings func(resource string) []quirk.Quirk
 	showPage func(server string, page oauthflow.Page) // tells the person which page to open
 	// paste has the person paste the address that a browser on another computer ended on; nil: there is no place for that.
 	paste func(ctx context.Context, r oauthflow.Request, take func(address string) error)

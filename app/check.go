@@ -8,6 +8,7 @@ import (
 
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // checkWords is what came of looking at g's last token, in a sentence, and its colour.
@@ -22,13 +23,13 @@ func checkWords(g localapi.Grant) (string, fyne.ThemeColorName) {
 	case localapi.CheckUnknown:
 		return "not all of it could be checked", theme.ColorNameWarning
 	}
-	if _, off := localapi.FindQuirk(g.Quirks, localapi.QuirkUnchecked); off {
+	if quirk.Effects(g.Quirks).Unchecked {
 		return "wrong, and handed out because you switched the checks off", theme.ColorNameError
 	}
 	return "wrong, so no program gets it", theme.ColorNameError
 }
 
-// checkFacts shows the result of the last check, what the person accepted, and the switch that turns the checks off.
+// checkFacts shows the result of the last check, what the person accepted and set, and what they may set.
 func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 	if g.Issuer == "" {
 		return nil // the server asks for no sign-in: there are no tokens
@@ -52,11 +53,9 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 		rows = append(rows, fact("Note", text(plain("The server's metadata speaks for all of "+g.Resource+", so its tokens are good there too. "+
 			"Valet Key tolerates this without asking."))))
 	}
-	off := false
 	for _, q := range g.Quirks {
-		off = off || q.Name == localapi.QuirkUnchecked
 		label := "Accepted"
-		if q.Chosen() {
+		if q.Is(quirk.Set) {
 			label = "Set by you"
 		}
 		key := "take-back\n" + q.Name + "\n" + grantKey(g)
@@ -68,74 +67,60 @@ func (v *mainDrawing) checkFacts(g localapi.Grant) []fyne.CanvasObject {
 		}
 		rows = append(rows, lowered(label, values...))
 	}
-	if _, wanted := localapi.FindQuirk(g.Quirks, localapi.QuirkDPoP); g.Bindable && !wanted {
-		rows = append(rows, v.key(g))
+	if g.Bound && g.Bindable && !quirk.Has(g.Quirks, quirk.DPoP) {
+		rows = append(rows, fact(quirk.Quirk{Name: quirk.DPoP}.Setting().Label, text(plain("tokens are bound to a key, which stays in Valet Key (DPoP)"))))
 	}
-	if _, set := localapi.FindQuirk(g.Quirks, localapi.QuirkParameters); !set {
-		rows = append(rows, v.parameters(g))
-	}
-	if !off {
-		rows = append(rows, v.switchOff(g))
+	for _, r := range quirk.Settings() {
+		if !quirk.Has(g.Quirks, r.Name) && (!r.BindableOnly || g.Bindable && !g.Bound) {
+			rows = append(rows, v.setting(g, r))
+		}
 	}
 	return rows
 }
 
-// key is how a server's tokens are bound, where it takes bound ones (RFC 9449), and the switch for that.
-func (v *mainDrawing) key(g localapi.Grant) fyne.CanvasObject {
-	if g.Bound {
-		return fact("Key", text(plain("tokens are bound to a key, which stays in Valet Key (DPoP)")))
+// setting is where the person sets a quirk of their own accord: at once, after a question that says what it means, or
+// with a value that they type.
+func (v *mainDrawing) setting(g localapi.Grant, r quirk.Row) fyne.CanvasObject {
+	key, words := r.Name+"\n"+grantKey(g), r.Setting()
+	wish := face.WishAccept{Name: r.Name, Resource: g.Resource, Account: g.Account}
+	if words.Sure != "" && v.confirm == key {
+		return v.sure(key, words.Sure+" "+quirk.Quirk{Name: r.Name}.Meaning(), words.SureAction, words.Busy, wish)
 	}
-	key := "dpop\n" + grantKey(g)
-	values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(plain("tokens are good for whoever has them"))),
-		v.act(key, "Bind to a key", "Setting…", quiet, v.setting(g, localapi.QuirkDPoP, "")))}
+	if f := v.fields[key]; f != nil {
+		return v.settingValue(f, key, words, wish)
+	}
+	button := fyne.CanvasObject(newButton(key+"\nask", words.Action, quiet, func() { v.on.confirm(key) }))
+	switch {
+	case r.Form != "":
+		button = newButton(key+"\nask", words.Action, quiet, func() { v.on.edit(key, words.Example) })
+	case words.Sure == "":
+		button = v.act(key, words.Action, words.Busy, quiet, wish)
+	}
+	values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(plain(words.Off))), button)}
 	if p := v.problem(key); p != nil {
 		values = append(values, p)
 	}
-	return lowered("Key", values...)
+	return lowered(words.Label, values...)
 }
 
-// parameters is where the person adds to what the issuer is sent.
-func (v *mainDrawing) parameters(g localapi.Grant) fyne.CanvasObject {
-	key := "parameters\n" + grantKey(g)
-	f := v.fields[key]
-	if f == nil {
-		return lowered("Also send", beside(8, 0, pad(7, 0, 0, 0, text(plain("nothing besides what MCP knows of"))),
-			newButton(key+"\nask", "Add", quiet, func() { v.on.edit(key, "access_type=offline") })))
-	}
-	set := newButton(key, "Set", ordinary, func() { v.on.wish(key, v.setting(g, localapi.QuirkParameters, strings.TrimSpace(f.Text))) })
+// settingValue is where the person types the value of a setting.
+func (v *mainDrawing) settingValue(f *field, key string, words quirk.Setting, wish face.WishAccept) fyne.CanvasObject {
+	set := newButton(key, "Set", ordinary, func() {
+		wish.Value = strings.TrimSpace(f.Text)
+		v.on.wish(key, wish)
+	})
 	if v.busy[key] {
-		set.text = "Setting…"
+		set.text = words.Busy
 		set.Disable()
 	}
-	values := []fyne.CanvasObject{hbox(6, 0, f, set), text(small("A parameter that the issuer's documentation tells you to send, as NAME=VALUE; " +
-		"several are joined by “&”. It counts from the next sign-in."))}
+	values := []fyne.CanvasObject{hbox(6, 0, f, set), text(small(words.Help))}
 	if p := v.problem(key); p != nil {
 		values = append(values, p)
 	}
-	return lowered("Also send", values...)
-}
-
-func (v *mainDrawing) setting(g localapi.Grant, name, value string) face.Wish {
-	return face.WishAccept{Name: name, Value: value, Resource: g.Resource, Account: g.Account}
+	return lowered(words.Label, values...)
 }
 
 // lowered is a fact whose first value stands beside a button.
 func lowered(what string, values ...fyne.CanvasObject) fyne.CanvasObject {
 	return beside(10, 1, over(fixed(82, 1), pad(7, 0, 0, 0, text(muted(what)))), vbox(1, values...))
-}
-
-// switchOff is the deliberate switch: it says what it means before it does anything.
-func (v *mainDrawing) switchOff(g localapi.Grant) fyne.CanvasObject {
-	key := "unchecked\n" + grantKey(g)
-	if v.confirm == key {
-		return v.sure(key, "Hand out tokens of this server that fail the checks? "+localapi.Quirk{Name: localapi.QuirkUnchecked}.Meaning(),
-			"Switch the checks off", "Switching off…",
-			face.WishAccept{Name: localapi.QuirkUnchecked, Resource: g.Resource, Account: g.Account})
-	}
-	values := []fyne.CanvasObject{beside(8, 0, pad(7, 0, 0, 0, text(plain("on: a token that is wrong stays here"))),
-		newButton(key+"\nask", "Switch off", quiet, func() { v.on.confirm(key) }))}
-	if p := v.problem(key); p != nil {
-		values = append(values, p)
-	}
-	return lowered("Checks", values...)
 }

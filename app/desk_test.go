@@ -18,6 +18,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // bench is a desk whose resident process is the test.
@@ -254,12 +255,12 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 	}{
 		{face.PageServers, []string{"sign-in\n" + key}, face.WishSignIn{Server: linear.Server, Account: "work"}},
 		{face.PageServers, []string{"more\n" + key, "forget-ask\n" + key, "forget\n" + key}, face.WishForget{Resource: linear.Resource, Account: "work"}},
-		{face.PageServers, []string{"more\n" + key, "unchecked\n" + key + "\nask", "unchecked\n" + key}, face.WishAccept{Name: localapi.QuirkUnchecked, Resource: linear.Resource, Account: "work"}},
-		{face.PageServers, []string{"more\n" + key, "take-back\naudience\n" + key}, face.WishTakeBack{Name: localapi.QuirkAudience, Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "unchecked\n" + key + "\nask", "unchecked\n" + key}, face.WishAccept{Name: quirk.Unchecked, Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "take-back\naudience\n" + key}, face.WishTakeBack{Name: quirk.Audience, Resource: linear.Resource, Account: "work"}},
 		{face.PageHosts, []string{claude + "\nask", claude}, face.WishRevoke{Resource: linear.Resource, Account: "work", Host: "exe:/usr/bin/claude"}},
 		{face.PageHosts, []string{"resume\nexe:/opt/cursor/cursor"}, face.WishResume{Host: "exe:/opt/cursor/cursor"}},
 		{face.PageWaiting, []string{"cancel\ns1"}, face.WishCancel{ID: "s1"}},
-		{face.PageServers, []string{"more\n" + key, "dpop\n" + key}, face.WishAccept{Name: localapi.QuirkDPoP, Resource: linear.Resource, Account: "work"}},
+		{face.PageServers, []string{"more\n" + key, "dpop\n" + key}, face.WishAccept{Name: quirk.DPoP, Resource: linear.Resource, Account: "work"}},
 		{face.PageWaiting, []string{"open\ns1"}, face.WishOpenURL{ID: "s1"}},
 		{face.PageHosts, []string{"switch\ncodex\n" + linear.Server + "\n"}, face.WishConnect{Program: "codex", Server: linear.Server}},
 		{face.PageHosts, []string{"switch\nclaude-code\n" + linear.Server + "\nlinear"}, face.WishDisconnect{Program: "claude-code", Server: linear.Server, Name: "linear"}},
@@ -272,7 +273,7 @@ func TestEveryActionOfTheMainWindow(t *testing.T) {
 		b := newBench(t)
 		s := busyState()
 		s.Edit = adding(false)
-		s.Grants[0].Quirks = []localapi.Quirk{{Name: localapi.QuirkAudience, Value: "account"}}
+		s.Grants[0].Quirks = []quirk.Quirk{{Name: quirk.Audience, Value: "account"}}
 		s.Grants[0].Bindable = true
 		b.take(face.Message{State: &s})
 		b.take(face.Message{Page: test.page})
@@ -299,7 +300,7 @@ func TestParametersAreTyped(t *testing.T) {
 	typed.SetText(" access_type=offline ")
 	press("parameters\n" + key)
 	w := sent()
-	want := face.WishAccept{Name: localapi.QuirkParameters, Value: "access_type=offline", Resource: grant.Resource, Account: grant.Account}
+	want := face.WishAccept{Name: quirk.Parameters, Value: "access_type=offline", Resource: grant.Resource, Account: grant.Account}
 	if w.Wish != want {
 		t.Fatalf("sent %+v", w)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 var update = flag.Bool("update", false, "write the pictures in testdata anew")
@@ -104,17 +105,17 @@ func questions() map[string]face.Question {
 	clientID := question(face.KindClientID)
 	clientID.Host = peer.Host{}
 	clientID.Notes = []string{"Give the issuer http://127.0.0.1/callback as the redirect URI; any port must be allowed."}
-	quirk := question(face.KindQuirk)
-	quirk.Quirk = &localapi.Quirk{Name: localapi.QuirkAudience, Value: "account"}
-	quirk.Why = "The token is for another server (audience account, expected https://mcp.example.com/mcp)."
-	quirk.Notes = []string{quirk.Quirk.Meaning()}
+	wrong := question(face.KindQuirk)
+	wrong.Quirk = &quirk.Quirk{Name: quirk.Audience, Value: "account"}
+	wrong.Why = "The token is for another server (audience account, expected https://mcp.example.com/mcp)."
+	wrong.Notes = []string{wrong.Quirk.Meaning()}
 	device := signIn
 	device.Via, device.Vias = face.ViaDevice, []string{face.ViaBrowser, face.ViaDevice}
 	own := signIn
 	own.Host, own.ClientName, own.ServerName = peer.Host{}, "", ""
 	own.Scopes = []face.Scope{{Name: "issues:read", Checked: true}, {Name: offlineAccess, Checked: true}}
 	pkce := question(face.KindQuirk)
-	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn, pkce.Via = peer.Host{}, "", &localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, true, face.ViaBrowser
+	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn, pkce.Via = peer.Host{}, "", &quirk.Quirk{Name: quirk.PKCEUnlisted}, true, face.ViaBrowser
 	pkce.Why = "login.example.net does not say that it checks PKCE (code_challenge_methods_supported is missing from its metadata)."
 	pkce.Notes = []string{pkce.Quirk.Meaning()}
 	remove := question(face.KindRegister)
@@ -132,7 +133,7 @@ func questions() map[string]face.Question {
 	open.Issuer, open.Modes = "", consent().Modes
 	open.Notes = []string{"This server asks for no sign-in. Valet Key passes on what the program says and what the server answers, without a token of yours."}
 	return map[string]face.Question{"consent": consent(), "consent-open": open, "consent-sign-in": first, "sign-in": signIn, "several-issuers": several, "forget": forget,
-		"register": register, "register-remove": remove, "register-enterprise": enterprise, "client-id": clientID, "quirk": quirk, "quirk-sign-in": pkce, "sign-in-device": device, "sign-in-own": own}
+		"register": register, "register-remove": remove, "register-enterprise": enterprise, "client-id": clientID, "quirk": wrong, "quirk-sign-in": pkce, "sign-in-device": device, "sign-in-own": own}
 }
 
 func showQuestion(t *testing.T, q face.Question) (*questionView, fyne.Window) {
@@ -343,13 +344,13 @@ func checkedStates() map[string]face.State {
 		}),
 		"check-accepted": one(func(g *localapi.Grant) {
 			g.Check = &localapi.Check{Result: localapi.CheckAccepted, At: at, Findings: passed("signature", "expiry", "audience", "issuer", "scope")}
-			g.Quirks = []localapi.Quirk{{Name: localapi.QuirkAudience, Value: "account", AcceptedAt: noon.Add(-49 * time.Hour)},
-				{Name: localapi.QuirkUnchecked, AcceptedAt: noon.Add(-2 * time.Hour)}}
+			g.Quirks = []quirk.Quirk{{Name: quirk.Audience, Value: "account", AcceptedAt: noon.Add(-49 * time.Hour)},
+				{Name: quirk.Unchecked, AcceptedAt: noon.Add(-2 * time.Hour)}}
 		}),
 		"check-set": one(func(g *localapi.Grant) {
 			g.Bindable = true
-			g.Quirks = []localapi.Quirk{{Name: localapi.QuirkPKCEUnlisted, AcceptedAt: noon.Add(-49 * time.Hour)},
-				{Name: localapi.QuirkParameters, Value: "access_type=offline&prompt=consent", AcceptedAt: noon.Add(-49 * time.Hour)}}
+			g.Quirks = []quirk.Quirk{{Name: quirk.PKCEUnlisted, AcceptedAt: noon.Add(-49 * time.Hour)},
+				{Name: quirk.Parameters, Value: "access_type=offline&prompt=consent", AcceptedAt: noon.Add(-49 * time.Hour)}}
 		}),
 	}
 }

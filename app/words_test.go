@@ -8,6 +8,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 func TestURLSpans(t *testing.T) {
@@ -80,12 +81,12 @@ func TestTitles(t *testing.T) {
 		t.Errorf("remove: %q", got)
 	}
 	for name, want := range map[string]string{
-		localapi.QuirkAudience: "Something is wrong with the tokens for mcp.example.com", localapi.QuirkIssuer: "Something is wrong with the tokens for mcp.example.com",
-		localapi.QuirkPKCEUnlisted: "login.example.net does not say that it checks PKCE", localapi.QuirkIssuerSlash: "mcp.example.com writes its issuer's address differently",
-		localapi.QuirkNoResource: "login.example.net does not make out tokens to one server",
+		quirk.Audience: "Something is wrong with the tokens for mcp.example.com", quirk.Issuer: "Something is wrong with the tokens for mcp.example.com",
+		quirk.PKCEUnlisted: "login.example.net does not say that it checks PKCE", quirk.IssuerSlash: "mcp.example.com writes its issuer's address differently",
+		quirk.NoResource: "login.example.net does not make out tokens to one server",
 	} {
 		q := question(face.KindQuirk)
-		q.Quirk = &localapi.Quirk{Name: name}
+		q.Quirk = &quirk.Quirk{Name: name}
 		if got := titleOf(q); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

@@ -7,16 +7,16 @@ import (
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
 // newKey is the key that the tokens of a sign-in at t are bound to. A server that takes bearer tokens gets those, nil,
 // unless quirks say that the person wants bound ones. One that takes no others is never shown a bearer token.
-func (t *target) newKey(quirks []localapi.Quirk) (*dpop.Key, error) {
-	_, wanted := localapi.FindQuirk(quirks, localapi.QuirkDPoP)
+func (t *target) newKey(quirks []quirk.Quirk) (*dpop.Key, error) {
 	switch {
 	case t.resource.Bound:
-	case !wanted:
+	case !quirk.Effects(quirks).Bound:
 		return nil, nil
 	case !t.resource.Bindable:
 		return nil, localapi.Errorf(localapi.ErrDiscovery, "%s does not say that it takes tokens that are bound to a key (DPoP), which you set for it", words.Host(t.server)).

@@ -24,6 +24,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -48,8 +49,8 @@ type Config struct {
 	// change. nil: there are none.
 	ReadAssertion func(path string) (secret.Text, error)
 
-	// Settings are what the person set for a server beforehand, by its resource: quirks that are Chosen. nil: nothing.
-	Settings func(resource string) []localapi.Quirk
+	// Settings are what the person set for a server beforehand, by its resource: quirks that anybody may [quirk.Set]. nil: nothing.
+	Settings func(resource string) []quirk.Quirk
 
 	// Probe tells whether the keychain can be used, without disturbing the person. nil: it always can.
 	Probe func(ctx context.Context) error
@@ -121,9 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	b.enterprise = enterprise.New(enterprise.Config{Flow: b.flow, Discovery: cfg.Discovery, Ledger: b.ledger, Log: cfg.Log})
 	b.tokens = tokens.New(b.ctx, tokens.Config{
 		Flow: b.flow, Discovery: cfg.Discovery, Obtain: b.obtain, Unknown: b.unregister, Log: b.activity.add, Changed: cfg.OnChange,
-		Settle: func(resource string, quirks []localapi.Quirk, request *oauthflow.Request) {
-			apply(b.settings(resource, quirks), request)
-		},
+		Settled: b.settings,
 	})
 	b.jobs.Go(func() {
 		if err := b.ledger.Load(keystore.Quiet(b.ctx)); err != nil && b.ctx.Err() == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/localapi"
-	"github.com/valetkey/valetkey/tokencheck"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -20,7 +20,7 @@ func (b *Broker) guard(ctx context.Context, g *ledger.Grant, a *attempt, t token
 	}
 	check, quirks := b.tokens.Check(ctx, g, t)
 	a.check = &check
-	switch _, off := localapi.FindQuirk(quirks, localapi.QuirkUnchecked); {
+	switch {
 	case a.explain, a.tolerated:
 		return false, nil
 	case check.Result == localapi.CheckUnknown:
@@ -28,7 +28,7 @@ func (b *Broker) guard(ctx context.Context, g *ledger.Grant, a *attempt, t token
 		return false, nil
 	case check.Result != localapi.CheckWrong:
 		return false, nil
-	case off:
+	case quirk.Effects(quirks).Unchecked:
 		a.rule += "; the token is wrong, and you switched the checks off for this server: " + failedWords(check)
 		return false, nil
 	}
@@ -40,17 +40,14 @@ func (b *Broker) guard(ctx context.Context, g *ledger.Grant, a *attempt, t token
 func (b *Broker) refuseWrong(ctx context.Context, g *ledger.Grant, a *attempt, check localapi.Check) (again bool, err error) {
 	rec := g.Record()
 	refusal := wrongToken(rec, check)
-	for _, quirk := range []localapi.Quirk{cure(rec, check), {Name: localapi.QuirkUnchecked}} {
-		if quirk.Name == "" {
-			continue
-		}
-		q := a.quirkQuestion(rec, quirk)
+	for _, cure := range cures(check) {
+		q := a.quirkQuestion(rec, cure)
 		q.Why = words.Sentence(failedWords(check))
 		answer, rule, err := b.askQuietly(q)
-		if err != nil && b.mayAskQuirk(g, a, quirk) {
+		if err != nil && b.mayAskQuirk(g, a, cure) {
 			answer, rule, err = b.ask(ctx, q)
 			if answer.Answered && !answer.Allow {
-				b.consents.decline(g, quirk)
+				b.consents.decline(g, cure)
 			}
 		}
 		if ctx.Err() != nil {
@@ -64,14 +61,14 @@ func (b *Broker) refuseWrong(ctx context.Context, g *ledger.Grant, a *attempt, c
 			a.tolerated = true
 			return true, nil
 		}
-		return true, b.setQuirk(ctx, g, quirk)
+		return true, b.setQuirk(ctx, g, cure)
 	}
 	return false, refusal
 }
 
-// mayAskQuirk reports whether the person is to be asked about quirk: once, until they sign in again.
-func (b *Broker) mayAskQuirk(g *ledger.Grant, a *attempt, quirk localapi.Quirk) bool {
-	may := !a.quiet && !a.askedQuirk && quirk.Name != localapi.QuirkUnchecked && !b.consents.hasDeclined(g, quirk)
+// mayAskQuirk reports whether the person is to be asked about cure: once, until they sign in again.
+func (b *Broker) mayAskQuirk(g *ledger.Grant, a *attempt, cure quirk.Quirk) bool {
+	may := !a.quiet && !a.askedQuirk && cure.Is(quirk.Asked) && !b.consents.hasDeclined(g, cure)
 	a.askedQuirk = true
 	return may
 }
@@ -86,8 +83,10 @@ func wrongToken(rec ledger.Record, check localapi.Check) error {
 	}
 	e := localapi.Errorf(kind, "the token that %s issued for %s is not handed out: %s", words.Host(rec.Issuer), words.Host(rec.Server), failedWords(check))
 	accept := "switch the checks off for this server on its page in Valet Key"
-	if quirk := cure(rec, check); quirk.Name != "" {
-		accept = "accept the quirk " + quirk.Name + " when Valet Key asks you"
+	for _, cure := range cures(check) {
+		if cure.Is(quirk.Asked) {
+			accept = "accept the quirk " + cure.Name + " when Valet Key asks you"
+		}
 	}
 	return e.WithHint("tell the issuer's administrator, then sign in again; or %s. vk token --explain %s shows what was expected", accept, rec.Server)
 }
@@ -122,24 +121,12 @@ func lowerFirst(s string) string {
 	return strings.ToLower(s[:1]) + s[1:] // the sentences are our own, and begin in ASCII
 }
 
-// cure is the quirk that would let the token through; its name is "" when there is none. The one who asks is told what
-// is so, and a wrong signature, an expired token or more scopes are no quirks.
-func cure(rec ledger.Record, c localapi.Check) localapi.Quirk {
-	failed := c.Failed()
-	if len(failed) != 1 {
-		return localapi.Quirk{}
+// cures are the quirks that would let the token through: the one about what is wrong, if that is all, and then the one
+// that switches the checks off. The one who asks is told what is so.
+func cures(c localapi.Check) []quirk.Quirk {
+	var wrong []quirk.Finding
+	for _, f := range c.Failed() {
+		wrong = append(wrong, quirk.Finding{Name: f.Name, Expected: f.Expected, Found: f.Found, Signed: c.Passed(localapi.CheckSignature)})
 	}
-	switch f := failed[0]; f.Name {
-	case localapi.CheckAudience:
-		first, _, _ := strings.Cut(f.Found, " ")
-		return localapi.Quirk{Name: localapi.QuirkAudience, Value: first}
-	case localapi.CheckIssuer:
-		if tokencheck.SlashApart(f.Found, rec.Issuer) {
-			return localapi.Quirk{Name: localapi.QuirkIssuerSlash}
-		}
-		if f.Found != "" && c.Passed(localapi.CheckSignature) { // a key of the issuer it came from vouches for it
-			return localapi.Quirk{Name: localapi.QuirkIssuer, Value: f.Found}
-		}
-	}
-	return localapi.Quirk{}
+	return quirk.Cures(wrong)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 const otherAudience = "https://other.example.com"
@@ -98,7 +99,7 @@ func TestWrongAudienceIsRefused(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 		}
 		asked := slices.DeleteFunc(h.questions(), func(q face.Question) bool { return q.Kind != face.KindQuirk })
-		if len(asked) != 1 || asked[0].Quirk.Name != localapi.QuirkAudience || asked[0].Quirk.Value != otherAudience || len(asked[0].Notes) == 0 {
+		if len(asked) != 1 || asked[0].Quirk.Name != quirk.Audience || asked[0].Quirk.Value != otherAudience || len(asked[0].Notes) == 0 {
 			t.Errorf("%+v", asked)
 		}
 		if c := h.grant().Check; c.Result != localapi.CheckWrong || !h.mentions(otherAudience) {
@@ -134,10 +135,10 @@ func TestAcceptedQuirkIsRemembered(t *testing.T) {
 		defer func() { h.broker.Close() }()
 		h.mustToken(host("a"))
 		g := h.grant()
-		if len(g.Quirks) != 1 || g.Quirks[0].Name != localapi.QuirkAudience || g.Quirks[0].Value != otherAudience || g.Check.Result != localapi.CheckAccepted {
+		if len(g.Quirks) != 1 || g.Quirks[0].Name != quirk.Audience || g.Quirks[0].Value != otherAudience || g.Check.Result != localapi.CheckAccepted {
 			t.Errorf("%+v %+v", g.Quirks, g.Check)
 		}
-		if err := h.broker.Wish(t.Context(), face.WishTakeBack{Name: localapi.QuirkAudience, Resource: serverURL}); err != nil {
+		if err := h.broker.Wish(t.Context(), face.WishTakeBack{Name: quirk.Audience, Resource: serverURL}); err != nil {
 			t.Fatal(err)
 		}
 		h.person = no
@@ -164,7 +165,7 @@ func TestRefreshedTokenIsChecked(t *testing.T) {
 		if len(h.questions()) != 1 {
 			t.Errorf("the person was asked to accept a wrong signature: %+v", h.questions()[1:])
 		}
-		if err := h.broker.Wish(t.Context(), face.WishAccept{Name: localapi.QuirkUnchecked, Resource: serverURL}); err != nil {
+		if err := h.broker.Wish(t.Context(), face.WishAccept{Name: quirk.Unchecked, Resource: serverURL}); err != nil {
 			t.Fatal(err)
 		}
 		h.mustToken(host("a"))
@@ -177,7 +178,7 @@ func TestRefreshedTokenIsChecked(t *testing.T) {
 func TestOnlyTheSwitchIsSetBeforehand(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.mustToken(host("a"))
-		for _, name := range []string{localapi.QuirkAudience, localapi.QuirkNoResource, "x", ""} {
+		for _, name := range []string{quirk.Audience, quirk.NoResource, "x", ""} {
 			if err := h.broker.Wish(t.Context(), face.WishAccept{Name: name, Resource: serverURL}); !errors.Is(err, localapi.ErrBadRequest) {
 				t.Errorf("%q: %v", name, err)
 			}
@@ -222,7 +223,7 @@ func TestSlowKeysHoldNobodyUp(t *testing.T) {
 func TestPolicyAcceptsQuirks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t, oauthtest.Audience(otherAudience))
-		accept := localapi.QuirkUnchecked
+		accept := quirk.Unchecked
 		h.config = func(c *Config) {
 			c.Policy = func(q face.Question) (face.Answer, string, bool) {
 				if q.Kind != face.KindQuirk || q.Quirk.Name != accept {
@@ -234,7 +235,7 @@ func TestPolicyAcceptsQuirks(t *testing.T) {
 		h.person = onQuirks(no)
 		h.open()
 		defer h.broker.Close()
-		for _, accept = range []string{localapi.QuirkUnchecked, localapi.QuirkAudience} {
+		for _, accept = range []string{quirk.Unchecked, quirk.Audience} {
 			h.mustToken(host("a"))
 		}
 		if g := h.grant(); len(g.Quirks) != 0 {
@@ -275,7 +276,7 @@ func TestIssuerThatRefusesResource(t *testing.T) {
 			refuse(h)
 			h.mustToken(host("a"))
 			g := h.grant()
-			if len(g.Quirks) != 1 || g.Quirks[0].Name != localapi.QuirkNoResource || g.Check.Result != localapi.CheckAccepted || h.browsers != 2 {
+			if len(g.Quirks) != 1 || g.Quirks[0].Name != quirk.NoResource || g.Check.Result != localapi.CheckAccepted || h.browsers != 2 {
 				t.Errorf("%+v %+v, %d browsers", g.Quirks, g.Check, h.browsers)
 			}
 			time.Sleep(2 * time.Hour)

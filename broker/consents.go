@@ -10,6 +10,7 @@ import (
 	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // onceFor bounds how long a yes for once serves a host whose requests are forwarded: a token that the host held itself
@@ -26,7 +27,7 @@ type consents struct {
 
 type declined struct {
 	grant *ledger.Grant
-	quirk localapi.Quirk
+	quirk quirk.Quirk
 }
 
 // running is a consent that ends with one run of a host.
@@ -114,17 +115,17 @@ func (k *consents) takeBack(g *ledger.Grant, host string) {
 }
 
 // decline remembers that the person said no to a quirk.
-func (k *consents) decline(g *ledger.Grant, quirk localapi.Quirk) {
+func (k *consents) decline(g *ledger.Grant, q quirk.Quirk) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.declined[declined{g, quirk}] = true
+	k.declined[declined{g, q}] = true
 }
 
-// hasDeclined reports whether the person said no to quirk since they signed in.
-func (k *consents) hasDeclined(g *ledger.Grant, quirk localapi.Quirk) bool {
+// hasDeclined reports whether the person said no to q since they signed in.
+func (k *consents) hasDeclined(g *ledger.Grant, q quirk.Quirk) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.declined[declined{g, quirk}]
+	return k.declined[declined{g, q}]
 }
 
 // signedIn has the person asked again what they declined.

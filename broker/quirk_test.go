@@ -10,6 +10,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // slashHouse is a house whose server writes its issuer with a slash at the end, which the issuer does not.
@@ -29,7 +30,7 @@ func TestIssuerSlash(t *testing.T) {
 				t.Errorf("the issuer is recorded as %s, not as it calls itself", token.Issuer)
 			}
 			asked := h.questions()
-			if len(asked) != 2 || asked[1].Kind != face.KindQuirk || asked[1].Quirk.Name != localapi.QuirkIssuerSlash || !strings.Contains(asked[1].Why, issuerID+"/") {
+			if len(asked) != 2 || asked[1].Kind != face.KindQuirk || asked[1].Quirk.Name != quirk.IssuerSlash || !strings.Contains(asked[1].Why, issuerID+"/") {
 				t.Errorf("%+v", asked)
 			}
 			h.restart()
@@ -81,7 +82,7 @@ func TestPKCEUnlisted(t *testing.T) {
 			defer func() { h.broker.Close() }()
 			h.mustToken(host("a"))
 			asked := h.questions()
-			if len(asked) != 2 || asked[1].Kind != face.KindQuirk || asked[1].Quirk.Name != localapi.QuirkPKCEUnlisted || !strings.Contains(asked[1].Why, "PKCE") {
+			if len(asked) != 2 || asked[1].Kind != face.KindQuirk || asked[1].Quirk.Name != quirk.PKCEUnlisted || !strings.Contains(asked[1].Why, "PKCE") {
 				t.Errorf("%+v", asked)
 			}
 			if sent := h.issuer.Requests(demo.AuthorizePath); len(sent) == 0 || sent[0].Get("code_challenge_method") != "S256" {
@@ -153,7 +154,7 @@ func TestParameters(t *testing.T) {
 		if sent := signIn("parameters="); sent != "" || len(h.grant().Quirks) != 0 {
 			t.Errorf("still %q, %+v", sent, h.grant().Quirks)
 		}
-		wish := face.WishAccept{Name: localapi.QuirkParameters, Value: "audience=b", Resource: serverURL}
+		wish := face.WishAccept{Name: quirk.Parameters, Value: "audience=b", Resource: serverURL}
 		if err := h.broker.Wish(t.Context(), wish); err != nil || signIn() != "b" {
 			t.Errorf("by the window: %v", err)
 		}
@@ -162,8 +163,8 @@ func TestParameters(t *testing.T) {
 			t.Errorf("ours: %v", err)
 		}
 		h.config = func(c *Config) {
-			c.Settings = func(string) []localapi.Quirk {
-				return []localapi.Quirk{{Name: localapi.QuirkParameters, Value: "audience=c"}}
+			c.Settings = func(string) []quirk.Quirk {
+				return []quirk.Quirk{{Name: quirk.Parameters, Value: "audience=c"}}
 			}
 		}
 		h.restart()

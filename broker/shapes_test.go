@@ -22,6 +22,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // shape is an issuer that publishes what discovery/testdata has of one in use, with the endpoints of the double in place
@@ -360,7 +361,7 @@ func TestAudienceOfAnotherServer(t *testing.T) {
 			t.Fatalf("err = %v", err)
 		}
 		q := h.questions()[1]
-		if q.Kind != face.KindQuirk || q.Quirk.Name != localapi.QuirkAudience || q.Quirk.Value != otherAudience || !strings.Contains(strings.Join(q.Notes, ""), otherAudience) {
+		if q.Kind != face.KindQuirk || q.Quirk.Name != quirk.Audience || q.Quirk.Value != otherAudience || !strings.Contains(strings.Join(q.Notes, ""), otherAudience) {
 			t.Errorf("question %+v", q)
 		}
 	})
@@ -390,7 +391,7 @@ func TestTokenThatNamesAnotherIssuer(t *testing.T) {
 					t.Errorf("%v", err)
 				}
 				for _, q := range h.questions() {
-					if q.Kind == face.KindQuirk && (q.Quirk.Name != localapi.QuirkIssuer || q.Quirk.Value != environment) {
+					if q.Kind == face.KindQuirk && (q.Quirk.Name != quirk.Issuer || q.Quirk.Value != environment) {
 						t.Errorf("asked about %+v", q.Quirk)
 					}
 				}

@@ -16,6 +16,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -177,8 +178,8 @@ func (b *Broker) runSignIn(ctx context.Context, t *target, ask ledger.Scopes) er
 		}
 		r.Granted = got
 		r.Problem, r.Wide, r.Device = "", false, request.Device
-		for _, quirk := range append(slices.Clone(t.quirks), quirks...) {
-			r.Quirks = with(r.Quirks, quirk)
+		for _, q := range append(slices.Clone(t.quirks), quirks...) {
+			r.Quirks = quirk.With(r.Quirks, q)
 		}
 		r.SignedInAt, r.RefreshedAt = now, now
 	})
@@ -265,7 +266,7 @@ func (b *Broker) SignIn(ctx context.Context, from *peer.Peer, req localapi.SignI
 
 // signInAsked asks the person and signs in, with quirks set for the server from then on; on another device, if they agree
 // to that too.
-func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Quirk, device bool) (*localapi.Grant, error) {
+func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []quirk.Quirk, device bool) (*localapi.Grant, error) {
 	if err := b.ledger.Load(ctx); err != nil {
 		return nil, err
 	}
@@ -281,9 +282,9 @@ func (b *Broker) signInAsked(ctx context.Context, w *want, quirks []localapi.Qui
 	if len(offered) == 0 {
 		offered = t.scopes
 	}
-	for _, quirk := range quirks {
-		quirk.AcceptedAt = acceptedNow()
-		t.quirks = append(t.quirks, quirk)
+	for _, q := range quirks {
+		q.AcceptedAt = acceptedNow()
+		t.quirks = append(t.quirks, q)
 	}
 	q := w.question(face.KindSignIn, t.record())
 	q.Scopes = scopeRows(offered, nil, before)

@@ -14,6 +14,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -26,8 +27,8 @@ type target struct {
 	scopes   ledger.Scopes       // of the challenge, else all the server supports; none: leave it to the issuer
 	slash    string              // the issuer as the server writes it, where it calls itself otherwise by one slash; "" else
 	account  string
-	quirks   []localapi.Quirk // that the person set together with this sign-in
-	fewer    ledger.Scopes    // to try when the issuer takes no longer what it was asked for before; none: there is no second try
+	quirks   []quirk.Quirk // that the person set together with this sign-in
+	fewer    ledger.Scopes // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 
 	page              bool   // the person was told that a page opens
 	via               string // how they get there, face.Via…; "" before they were told
@@ -293,11 +294,11 @@ func (b *Broker) notes(t *target) []string {
 		}
 		notes = append(notes, more...)
 	}
-	for _, quirk := range t.quirks {
-		if quirk.Value == "" && quirk.Name == localapi.QuirkParameters {
-			notes = append(notes, "Nothing is added any more to what the issuer is sent.")
+	for _, q := range t.quirks {
+		if q.Over() {
+			notes = append(notes, q.Setting().Over)
 		} else {
-			notes = append(notes, "From this sign-in on: "+quirk.Meaning())
+			notes = append(notes, "From this sign-in on: "+q.Meaning())
 		}
 	}
 	if n := len(t.usable); n > 1 {

@@ -9,6 +9,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -42,7 +43,7 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) (server string, err erro
 	case face.WishRevoke:
 		return w.Resource, b.wishRevoke(ctx, w)
 	case face.WishAccept:
-		return w.Resource, b.each(w.Resource, w.Account, func(g *ledger.Grant) error { return b.accept(ctx, g, localapi.Quirk{Name: w.Name, Value: w.Value}) })
+		return w.Resource, b.each(w.Resource, w.Account, func(g *ledger.Grant) error { return b.accept(ctx, g, quirk.Quirk{Name: w.Name, Value: w.Value}) })
 	case face.WishTakeBack:
 		return w.Resource, b.each(w.Resource, w.Account, func(g *ledger.Grant) error { return b.dropQuirk(ctx, g, w.Name) })
 	case face.WishResume:
@@ -131,14 +132,14 @@ func (b *Broker) each(resource, account string, do func(*ledger.Grant) error) er
 }
 
 // accept sets something for a server or switches its checks off, on the person's own word.
-func (b *Broker) accept(ctx context.Context, g *ledger.Grant, quirk localapi.Quirk) error {
-	if quirk.Name != localapi.QuirkUnchecked && !quirk.Chosen() {
-		return localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", quirk.Name)
+func (b *Broker) accept(ctx context.Context, g *ledger.Grant, q quirk.Quirk) error {
+	if !q.Is(quirk.Set) && !q.Is(quirk.Switched) {
+		return localapi.Errorf(localapi.ErrBadRequest, "the quirk %q is not one to set beforehand", q.Name)
 	}
-	if _, err := localapi.ParseQuirk(quirk.String()); err != nil {
-		return badQuirk(quirk, err)
+	if _, err := quirk.Parse(q.String()); err != nil {
+		return localapi.Errorf(localapi.ErrBadRequest, "“%s” %v", q.Value, err).WithHint("%s", q.Setting().Hint)
 	}
-	return b.setQuirk(ctx, g, quirk)
+	return b.setQuirk(ctx, g, q)
 }
 
 // wishRevoke takes back what a host was allowed: every mode of it.

@@ -3,11 +3,13 @@
 package face
 
 import (
+	"strings"
 	"time"
 
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // Kinds of a Question.
@@ -53,7 +55,7 @@ type Question struct {
 	Asked       time.Time `json:"asked"`
 	Deadline    time.Time `json:"deadline"` // then the question is withdrawn, unanswered
 
-	Quirk *localapi.Quirk `json:"quirk,omitempty"` // of KindQuirk; what accepting it means stands in Notes
+	Quirk *quirk.Quirk `json:"quirk,omitempty"` // of KindQuirk; what accepting it means stands in Notes
 }
 
 // Own reports whether the person asked q themselves, in a window, or Valet Key does during a sign-in: no program is behind it.
@@ -64,17 +66,16 @@ func (q Question) Own() bool {
 // QuirkTitle says what a question of KindQuirk is about, as a sentence without its end: the words before and after about,
 // a URL.
 func (q Question) QuirkTitle() (before, about, after string) {
+	var asked quirk.Quirk
 	if q.Quirk != nil {
-		switch q.Quirk.Name {
-		case localapi.QuirkPKCEUnlisted:
-			return "", q.Issuer, " does not say that it checks PKCE"
-		case localapi.QuirkIssuerSlash:
-			return "", q.Server, " writes its issuer's address differently"
-		case localapi.QuirkNoResource:
-			return "", q.Issuer, " does not make out tokens to one server"
-		}
+		asked = *q.Quirk
 	}
-	return "Something is wrong with the tokens for ", q.Server, ""
+	title := asked.Title()
+	if before, after, ok := strings.Cut(title, "{issuer}"); ok {
+		return before, q.Issuer, after
+	}
+	before, after, _ = strings.Cut(title, "{server}")
+	return before, q.Server, after
 }
 
 // Scope is one row of checkboxes.

@@ -56,7 +56,7 @@ type WishResume struct {
 	Host string `json:"host"`
 }
 
-// WishAccept is to let a quirk hold for a server: Name and Value are those of a [localapi.Quirk].
+// WishAccept is to let a quirk hold for a server: Name and Value are those of a [quirk.Quirk].
 type WishAccept struct {
 	Resource string `json:"resource"`
 	Account  string `json:"account,omitempty"`

@@ -15,6 +15,7 @@ import (
 
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // calls are the calls of the API by path.
@@ -193,19 +194,13 @@ func (r SignInRequest) check() error {
 }
 
 // Settings reads r.Quirks.
-func (r SignInRequest) Settings() (set []Quirk, err error) {
+func (r SignInRequest) Settings() (set []quirk.Quirk, err error) {
 	for _, s := range r.Quirks {
-		quirk, err := ParseQuirk(s)
-		if s == QuirkParameters+"=" {
-			quirk, err = Quirk{Name: QuirkParameters}, nil
-		}
-		if err == nil && !quirk.Chosen() {
-			err = errors.New("is not one to set beforehand")
-		}
+		q, err := quirk.ParseSetting(s)
 		if err != nil {
 			return nil, Errorf(ErrBadRequest, "the quirk %.200q %v", s, err)
 		}
-		set = append(set, quirk)
+		set = append(set, q)
 	}
 	return set, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // What crossed the socket between a host and the app of an earlier day, every later one says and understands on both
@@ -65,8 +66,8 @@ func sayings20261129() []saying {
 			{Host: "", HostName: "sh", Level: peer.Unknown, Scopes: []string{}, Mode: ModeRunning, GivenAt: at(5)},
 		},
 		Prefix: true, Bound: true, Bindable: true, Check: &check,
-		Quirks: []Quirk{{Name: QuirkAudience, Value: "api://fake", AcceptedAt: at(7)}, {Name: QuirkIssuer, Value: "https://fake.example"}, {Name: QuirkIssuerSlash},
-			{Name: QuirkNoResource}, {Name: QuirkPKCEUnlisted}, {Name: QuirkUnchecked}, {Name: QuirkParameters, Value: "access_type=offline"}, {Name: QuirkDPoP}},
+		Quirks: []quirk.Quirk{{Name: quirk.Audience, Value: "api://fake", AcceptedAt: at(7)}, {Name: quirk.Issuer, Value: "https://fake.example"}, {Name: quirk.IssuerSlash},
+			{Name: quirk.NoResource}, {Name: quirk.PKCEUnlisted}, {Name: quirk.Unchecked}, {Name: quirk.Parameters, Value: "access_type=offline"}, {Name: quirk.DPoP}},
 		Registration: &client.Public{ClientID: "fake-client", Source: client.SourcePreRegistered, GrantType: "urn:ietf:params:oauth:grant-type:jwt-bearer", AssertionFile: "/run/fake", Enterprise: "https://idp.example.org"},
 	}
 	open := Grant{Server: mcp, Resource: mcp, Account: "default", Scopes: []string{}, State: StateReady, Consents: []Consent{}}

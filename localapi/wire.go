@@ -9,6 +9,7 @@ import (
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // APIMinor counts additions to API version 1; every reply carries it in the Valetkey-Api-Minor header.
@@ -116,7 +117,7 @@ type SignInRequest struct {
 	Scopes   []string `json:"scopes,omitempty"`
 	Reason   string   `json:"reason,omitempty"`
 	Device   bool     `json:"device,omitempty"` // propose to sign in on another device, with a code (RFC 8628)
-	// Quirks are settings for the server, from this sign-in on, as Quirk.String writes them: "parameters=access_type=offline",
+	// Quirks are settings for the server, from this sign-in on, as quirk.Quirk.String writes them: "parameters=access_type=offline",
 	// "parameters=" (none any more), "dpop". What is wrong with a server cannot be accepted here.
 	Quirks []string    `json:"quirks,omitempty"`
 	Client *ClientInfo `json:"client,omitempty"`
@@ -166,25 +167,25 @@ const (
 
 // Grant is what the person gave us for one server, as lists show it. It holds no secret.
 type Grant struct {
-	Server      string    `json:"server"`                // the URL as it was entered
-	Resource    string    `json:"resource"`              // canonical
-	Name        string    `json:"name,omitempty"`        // the server's word for itself
-	Issuer      string    `json:"issuer"`                // "" if the server asks for no sign-in
-	Unpublished bool      `json:"unpublished,omitempty"` // the server names no issuer, so its own origin is taken for it
-	Account     string    `json:"account"`
-	Scopes      []string  `json:"scopes"` // granted
-	State       string    `json:"state"`
-	Problem     string    `json:"problem,omitempty"` // why State is not ready, as a sentence
-	Renewable   bool      `json:"renewable"`         // new tokens are to be had without the person
-	SignedInAt  time.Time `json:"signed_in_at,omitzero"`
-	RefreshedAt time.Time `json:"refreshed_at,omitzero"`
-	ExpiresAt   time.Time `json:"expires_at,omitzero"` // of the longest-lived token held now
-	Consents    []Consent `json:"consents"`
-	Prefix      bool      `json:"prefix,omitempty"`   // Resource is a path prefix of Server: its tokens are good for more than Server
-	Bound       bool      `json:"bound,omitempty"`    // its tokens are bound to a key (RFC 9449)
-	Bindable    bool      `json:"bindable,omitempty"` // the server takes such tokens
-	Quirks      []Quirk   `json:"quirks,omitempty"`   // what the person accepted or set
-	Check       *Check    `json:"check,omitempty"`    // of the token that was looked at last
+	Server      string        `json:"server"`                // the URL as it was entered
+	Resource    string        `json:"resource"`              // canonical
+	Name        string        `json:"name,omitempty"`        // the server's word for itself
+	Issuer      string        `json:"issuer"`                // "" if the server asks for no sign-in
+	Unpublished bool          `json:"unpublished,omitempty"` // the server names no issuer, so its own origin is taken for it
+	Account     string        `json:"account"`
+	Scopes      []string      `json:"scopes"` // granted
+	State       string        `json:"state"`
+	Problem     string        `json:"problem,omitempty"` // why State is not ready, as a sentence
+	Renewable   bool          `json:"renewable"`         // new tokens are to be had without the person
+	SignedInAt  time.Time     `json:"signed_in_at,omitzero"`
+	RefreshedAt time.Time     `json:"refreshed_at,omitzero"`
+	ExpiresAt   time.Time     `json:"expires_at,omitzero"` // of the longest-lived token held now
+	Consents    []Consent     `json:"consents"`
+	Prefix      bool          `json:"prefix,omitempty"`   // Resource is a path prefix of Server: its tokens are good for more than Server
+	Bound       bool          `json:"bound,omitempty"`    // its tokens are bound to a key (RFC 9449)
+	Bindable    bool          `json:"bindable,omitempty"` // the server takes such tokens
+	Quirks      []quirk.Quirk `json:"quirks,omitempty"`   // what the person accepted or set
+	Check       *Check        `json:"check,omitempty"`    // of the token that was looked at last
 
 	Registration *client.Public `json:"registration,omitempty"` // our client at Issuer; nil if the server asks for no sign-in
 }

@@ -6,13 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // Request is what every conversation needs to know.
@@ -20,18 +20,16 @@ type Request struct {
 	Server        string            // the URL the person entered: how far we may reach, and what the callback page names
 	ServerName    string            // for the callback page; "" means the host of Server
 	Resource      string            // canonical, sent byte for byte as the resource parameter (RFC 8707)
-	Unbound       bool              // leave the resource parameter out: the issuer refuses it, and the person accepted what that means
 	Issuer        *discovery.Issuer // whose every endpoint comes from one checked document
-	PKCEUnlisted  bool              // go on where Issuer is PKCEUnlisted: the person accepted what that means
 	Scopes        []string          // asked for; none leaves the parameter out
 	Key           *dpop.Key         // binds the tokens (RFC 9449); nil: they are bearer tokens
 	Registration  client.Client     // ours at Issuer; zero: SignIn makes one in the order of the specification
 	Enterprise    *discovery.Issuer // that of Registration.Enterprise; nil: there is none
 	Device        bool              // let the person sign in on another device, as Config.Device
 	SelectAccount bool              // ask the issuer to let the person pick another account
-	Parameters    url.Values        // added to what the issuer is first asked for, where they are not ours to set; nil: none
 	ACRValues     string            // how the person must sign in (RFC 9470 §4); "" leaves the parameter out
 	MaxAge        string            // seconds: how recently; "" leaves the parameter out
+	quirk.Effect                    // what the person accepted or set: Unbound, PKCEUnlisted and Parameters change something here
 	nonce         string            // ties the ID token to this sign-in (OpenID Connect Core §3.1.2.1); "" leaves it out
 
 	// AskClient asks the person for a client ID when there is no other way; nil means there is nobody to ask.

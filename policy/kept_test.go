@@ -12,6 +12,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
 	"github.com/valetkey/valetkey/policy"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // keptPolicy is the policy file of 2026-11-29, where nobody else may change it or read what it names.
@@ -50,9 +51,9 @@ func TestKeptPolicyDecides(t *testing.T) {
 		q.Unpublished, q.Issuer = true, "https://old.example.com"
 		return q
 	}
-	quirk := func(host, name, value string) face.Question {
+	asks := func(host, name, value string) face.Question {
 		q := consent(host, odd)
-		q.Kind, q.Quirk = face.KindQuirk, &localapi.Quirk{Name: name, Value: value}
+		q.Kind, q.Quirk = face.KindQuirk, &quirk.Quirk{Name: name, Value: value}
 		return q
 	}
 	for name, c := range map[string]struct {
@@ -69,14 +70,14 @@ func TestKeptPolicyDecides(t *testing.T) {
 		"nothing is covered":      {consent("exe:/usr/bin/any", "https://public.example.com/", "admin"), "", "cover none of the scopes"},
 		"names no issuer":         {unpublished(consent("script:/usr/bin/tool", old, "a")), "a", ""},
 		"names no issuer, unsaid": {unpublished(consent("exe:/usr/bin/cursor", old, "files:read")), "", "without_metadata"},
-		"audience":                {quirk("exe:/usr/bin/claude", "audience", "api://fake"), "", ""},
-		"another audience":        {quirk("exe:/usr/bin/claude", "audience", "api://else"), "", `has the quirk "audience=api://else"`},
-		"issuer":                  {quirk("exe:/usr/bin/claude", "issuer", "https://other.example.org"), "", ""},
-		"issuer-slash":            {quirk("exe:/usr/bin/claude", "issuer-slash", ""), "", ""},
-		"no-resource":             {quirk("exe:/usr/bin/claude", "no-resource", ""), "", ""},
-		"pkce-unlisted":           {quirk("exe:/usr/bin/claude", "pkce-unlisted", ""), "", ""},
-		"unchecked":               {quirk("exe:/usr/bin/claude", "unchecked", ""), "", ""},
-		"unchecked, another host": {quirk("exe:/usr/bin/cursor", "unchecked", ""), "", `has the quirk "unchecked"`},
+		"audience":                {asks("exe:/usr/bin/claude", "audience", "api://fake"), "", ""},
+		"another audience":        {asks("exe:/usr/bin/claude", "audience", "api://else"), "", `has the quirk "audience=api://else"`},
+		"issuer":                  {asks("exe:/usr/bin/claude", "issuer", "https://other.example.org"), "", ""},
+		"issuer-slash":            {asks("exe:/usr/bin/claude", "issuer-slash", ""), "", ""},
+		"no-resource":             {asks("exe:/usr/bin/claude", "no-resource", ""), "", ""},
+		"pkce-unlisted":           {asks("exe:/usr/bin/claude", "pkce-unlisted", ""), "", ""},
+		"unchecked":               {asks("exe:/usr/bin/claude", "unchecked", ""), "", ""},
+		"unchecked, another host": {asks("exe:/usr/bin/cursor", "unchecked", ""), "", `has the quirk "unchecked"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer, rule, decided := p.DecideAlone(c.q)
@@ -95,11 +96,11 @@ func TestKeptPolicyDecides(t *testing.T) {
 		})
 	}
 	settings := p.Settings(odd)
-	want := []localapi.Quirk{{Name: "parameters", Value: "access_type=offline&prompt=login"}, {Name: "dpop"}}
+	want := []quirk.Quirk{{Name: "parameters", Value: "access_type=offline&prompt=login"}, {Name: "dpop"}}
 	if !slices.Equal(settings, want) {
 		t.Errorf("settings %+v, want %+v", settings, want)
 	}
-	if settings := p.Settings(mcp); !slices.Equal(settings, []localapi.Quirk{{Name: "parameters", Value: "audience=fake"}}) {
+	if settings := p.Settings(mcp); !slices.Equal(settings, []quirk.Quirk{{Name: "parameters", Value: "audience=fake"}}) {
 		t.Errorf("settings elsewhere %+v", settings)
 	}
 }

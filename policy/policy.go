@@ -14,7 +14,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/owned"
 	"github.com/valetkey/valetkey/internal/secret"
-	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // Bounds of a policy.
@@ -47,7 +47,7 @@ const wildcard = "*"
 // Several consents for one host and resource add up. A consent also lets the host ask to sign in to the server and to
 // forget it. A server that names no issuer, as in MCP 2025-03-26, is used only by consents with "without_metadata": true;
 // its own origin is then taken for the issuer. What is wrong with a server and accepted all the same stands in the
-// consent too, under "quirks": "audience=VALUE", "issuer=VALUE", "issuer-slash", "no-resource", "unchecked"; see localapi.Quirk for what each means.
+// consent too, under "quirks", as [quirk.Quirk] writes it: "audience=VALUE", "no-resource".
 //
 // The file can only allow: it is read again when it, or a file it names, has changed, and while it cannot be used it
 // allows nothing. Its methods are safe for concurrent use.
@@ -70,7 +70,7 @@ type consentRule struct {
 	host, resource string
 	scopes         []string
 	unpublished    bool // also for a server that names no issuer
-	quirks         []localapi.Quirk
+	quirks         []quirk.Quirk
 }
 
 // clientRule is a client, and the files that hold what is secret of it.
@@ -181,9 +181,9 @@ func (p *File) DecideAlone(q face.Question) (answer face.Answer, rule string, de
 	return answer, "allowed by the policy file", true
 }
 
-// Settings are the quirks of the policy by which the person sets something for the server with that resource: a
-// [localapi.Quirk] that is Chosen needs no question.
-func (p *File) Settings(resource string) []localapi.Quirk {
+// Settings are the quirks of the policy by which the person sets something for the server with that resource: one
+// that anybody may [quirk.Set] needs no question.
+func (p *File) Settings(resource string) []quirk.Quirk {
 	r, err := p.current()
 	if err != nil {
 		return nil // and whoever wants a token is denied, with the reason

@@ -14,6 +14,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 func TestParsePolicy(t *testing.T) {
@@ -167,8 +168,8 @@ func TestPolicyAllows(t *testing.T) {
 		q.Unpublished, q.Issuer = true, "https://origin.example"
 		return q
 	}
-	quirk := func(name, value, resource string) face.Question {
-		return face.Question{Kind: face.KindQuirk, Host: x, Server: resource, Resource: resource, Quirk: &localapi.Quirk{Name: name, Value: value}}
+	asks := func(name, value, resource string) face.Question {
+		return face.Question{Kind: face.KindQuirk, Host: x, Server: resource, Resource: resource, Quirk: &quirk.Quirk{Name: name, Value: value}}
 	}
 	ours := func(q face.Question) face.Question { q.Host = peer.Host{}; return q }
 	kind := func(k string, q face.Question) face.Question { q.Kind = k; return q }
@@ -207,15 +208,15 @@ func TestPolicyAllows(t *testing.T) {
 		{"a server that names no issuer, and no word of that", old(consent(x, mcp, "a")), face.Answer{}, mcp + ` names no issuer, and its consents there do not say "without_metadata": true, which takes https://origin.example for it`},
 		{"forget a server that names no issuer", old(kind(face.KindForget, consent(x, mcp))), face.Answer{Answered: true, Allow: true}, ""},
 		{"forget", kind(face.KindForget, consent(x, mcp)), face.Answer{Answered: true, Allow: true}, ""},
-		{"a quirk", quirk("audience", "api://x", "https://odd.example/"), once(), ""},
-		{"a quirk without a value", quirk("issuer-slash", "", "https://odd.example/"), once(), ""},
-		{"a quirk that shows during a sign-in", ours(quirk("issuer-slash", "", "https://odd.example/")), once(), ""},
-		{"a quirk of another server during a sign-in", ours(quirk("issuer-slash", "", mcp)), face.Answer{}, `has the quirk "issuer-slash"`},
-		{"a quirk with an issuer", quirk("issuer", "https://odd.example", "https://odd.example/"), once(), ""},
-		{"a quirk of another issuer", quirk("issuer", "https://evil.example", "https://odd.example/"), face.Answer{}, `has the quirk "issuer=https://evil.example"`},
-		{"a quirk of another value", quirk("audience", "api://y", "https://odd.example/"), face.Answer{}, `has the quirk "audience=api://y"`},
-		{"a quirk that is not there", quirk("unchecked", "", "https://odd.example/"), face.Answer{}, `has the quirk "unchecked"`},
-		{"a quirk of another server", quirk("issuer-slash", "", mcp), face.Answer{}, `has the quirk "issuer-slash"`},
+		{"a quirk", asks("audience", "api://x", "https://odd.example/"), once(), ""},
+		{"a quirk without a value", asks("issuer-slash", "", "https://odd.example/"), once(), ""},
+		{"a quirk that shows during a sign-in", ours(asks("issuer-slash", "", "https://odd.example/")), once(), ""},
+		{"a quirk of another server during a sign-in", ours(asks("issuer-slash", "", mcp)), face.Answer{}, `has the quirk "issuer-slash"`},
+		{"a quirk with an issuer", asks("issuer", "https://odd.example", "https://odd.example/"), once(), ""},
+		{"a quirk of another issuer", asks("issuer", "https://evil.example", "https://odd.example/"), face.Answer{}, `has the quirk "issuer=https://evil.example"`},
+		{"a quirk of another value", asks("audience", "api://y", "https://odd.example/"), face.Answer{}, `has the quirk "audience=api://y"`},
+		{"a quirk that is not there", asks("unchecked", "", "https://odd.example/"), face.Answer{}, `has the quirk "unchecked"`},
+		{"a quirk of another server", asks("issuer-slash", "", mcp), face.Answer{}, `has the quirk "issuer-slash"`},
 		{"register", kind(face.KindRegister, consent(x, mcp)), face.Answer{}, "only the person"},
 		{"client ID", kind(face.KindClientID, consent(x, mcp)), face.Answer{}, "only the person"},
 		{"an unknown kind", kind("new", consent(x, mcp, "a")), face.Answer{}, "only the person"},

@@ -16,6 +16,7 @@ import (
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // allow answers q with a yes, or with an error that says what the policy lacks.
@@ -82,7 +83,7 @@ func (r rules) allowQuirk(q face.Question) (face.Answer, error) {
 	own := q.Own() // during a sign-in, which is for any host
 	for _, c := range r.consents {
 		covered := c.covers(q, q.Resource) || own && c.about(q.Resource)
-		if covered && slices.Contains(c.quirks, localapi.Quirk{Name: q.Quirk.Name, Value: q.Quirk.Value}) {
+		if covered && slices.Contains(c.quirks, quirk.Quirk{Name: q.Quirk.Name, Value: q.Quirk.Value}) {
 			return face.Answer{Answered: true, Allow: true, Mode: localapi.ModeOnce}, nil
 		}
 	}
@@ -90,7 +91,7 @@ func (r rules) allowQuirk(q face.Question) (face.Answer, error) {
 }
 
 func checkQuirk(s string) string {
-	if _, err := localapi.ParseQuirk(s); err != nil {
+	if _, err := quirk.Parse(s); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -106,11 +107,11 @@ func (c consentRule) about(resource string) bool {
 }
 
 // settings are what is set for the server with that resource, for all hosts: the first of each name counts.
-func (r rules) settings(resource string) (set []localapi.Quirk) {
+func (r rules) settings(resource string) (set []quirk.Quirk) {
 	for _, c := range r.consents {
-		for _, quirk := range c.quirks {
-			if _, ok := localapi.FindQuirk(set, quirk.Name); quirk.Chosen() && c.about(resource) && !ok {
-				set = append(set, quirk)
+		for _, q := range c.quirks {
+			if q.Is(quirk.Set) && c.about(resource) && !quirk.Has(set, q.Name) {
+				set = append(set, q)
 			}
 		}
 	}
@@ -311,8 +312,8 @@ func (in *reader) consent(r *rules) error {
 		"quirks": {in.list("quirks", maxQuirks, func() error {
 			var s string
 			err := in.text("a quirk", &s, checkQuirk)()
-			quirk, _ := localapi.ParseQuirk(s) // was checked
-			c.quirks = append(c.quirks, quirk)
+			q, _ := quirk.Parse(s) // was checked
+			c.quirks = append(c.quirks, q)
 			return err
 		}), false},
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -51,7 +52,7 @@ func question(kind string) face.Question {
 	case face.KindRegister:
 		q.ClientID = "abc"
 	case face.KindQuirk:
-		q.Quirk = &localapi.Quirk{Name: localapi.QuirkAudience, Value: "account"}
+		q.Quirk = &quirk.Quirk{Name: quirk.Audience, Value: "account"}
 		q.Why, q.Notes = "The token is for another server (audience account, expected https://mcp.example.com/mcp).", []string{q.Quirk.Meaning()}
 	case face.KindClientID:
 		q.Host, q.ClientName, q.Reason = peer.Host{Name: "Valet Key"}, "", ""
@@ -79,7 +80,7 @@ func TestQuestionText(t *testing.T) {
 	address := question(face.KindSignIn)
 	address.Via = face.ViaAddress
 	pkce := question(face.KindQuirk)
-	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn = peer.Host{}, "", &localapi.Quirk{Name: localapi.QuirkPKCEUnlisted}, true
+	pkce.Host, pkce.ClientName, pkce.Quirk, pkce.SignIn = peer.Host{}, "", &quirk.Quirk{Name: quirk.PKCEUnlisted}, true
 	pkce.Why, pkce.Notes = "Auth.example.com does not say that it checks PKCE.", []string{pkce.Quirk.Meaning()}
 	remove := question(face.KindRegister)
 	remove.ClientID = ""

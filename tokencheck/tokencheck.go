@@ -18,6 +18,7 @@ import (
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 const (
@@ -31,8 +32,8 @@ const (
 type Want struct {
 	Resource string
 	Issuer   string
-	Scopes   []string         // what was asked for; none: the issuer was left to choose
-	Quirks   []localapi.Quirk // what the person accepted at this server
+	Scopes   []string     // what was asked for; none: the issuer was left to choose
+	Accepted quirk.Effect // at this server
 
 	// Keys gives the issuer's JSON Web Key Set; again says that a key was missing from the last one.
 	Keys func(ctx context.Context, again bool) ([]byte, error)
@@ -174,14 +175,12 @@ func (j *jwt) audience(want Want) localapi.Finding {
 	f := localapi.Finding{Name: localapi.CheckAudience, Expected: want.Resource}
 	list, _ := j.claims.list("aud")
 	f.Found = listed(list)
-	instead, quirk := localapi.FindQuirk(want.Quirks, localapi.QuirkAudience)
-	_, unbound := localapi.FindQuirk(want.Quirks, localapi.QuirkNoResource)
 	switch {
 	case slices.Contains(list, want.Resource):
 		f.Result, f.Text = localapi.FindingPassed, "The token is for this server."
-	case quirk && (slices.Contains(list, instead.Value) || instead.Value == "" && len(list) == 0):
+	case slices.ContainsFunc(want.Accepted.Audiences, func(other string) bool { return slices.Contains(list, other) || other == "" && len(list) == 0 }):
 		f.Result, f.Text = localapi.FindingAccepted, "The token is not made out to this server, and you accepted that."
-	case unbound:
+	case want.Accepted.Unbound:
 		f.Result, f.Text = localapi.FindingAccepted, "The token is bound to no server: its issuer refuses to do that, and you accepted it."
 	case len(list) == 0:
 		f.Result, f.Text = localapi.FindingFailed, "The token does not say which server it is for."
@@ -196,25 +195,20 @@ func (j *jwt) issuer(want Want) localapi.Finding {
 	f := localapi.Finding{Name: localapi.CheckIssuer, Expected: want.Issuer}
 	iss, ok := j.claims.text("iss")
 	f.Found = shown(iss)
-	instead, other := localapi.FindQuirk(want.Quirks, localapi.QuirkIssuer)
-	_, quirk := localapi.FindQuirk(want.Quirks, localapi.QuirkIssuerSlash)
 	switch {
 	case !j.claims.has("iss"):
 		f.Result, f.Text = localapi.FindingUnknown, "The token does not say who issued it."
 	case ok && iss == want.Issuer:
 		f.Result, f.Text = localapi.FindingPassed, "The token names the issuer it came from."
-	case ok && quirk && SlashApart(iss, want.Issuer):
+	case ok && want.Accepted.Slash && quirk.SlashApart(iss, want.Issuer):
 		f.Result, f.Text = localapi.FindingAccepted, "The token names its issuer with a slash more or less at the end, and you accepted that."
-	case ok && other && iss == instead.Value:
+	case ok && slices.Contains(want.Accepted.Issuers, iss):
 		f.Result, f.Text = localapi.FindingAccepted, "The token names another issuer than the one it came from, and you accepted that."
 	default:
 		f.Result, f.Text = localapi.FindingFailed, "The token names another issuer than the one it came from."
 	}
 	return f
 }
-
-// SlashApart reports whether two issuers differ in one slash at the end and in nothing else.
-func SlashApart(a, b string) bool { return a+"/" == b || b+"/" == a }
 
 // scope looks whether the token can do more than was asked for. RFC 9068 §2.2.3 calls the claim scope; some issuers
 // write scp.

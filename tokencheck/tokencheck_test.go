@@ -20,6 +20,7 @@ import (
 
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 const (
@@ -120,11 +121,11 @@ func verdict(c localapi.Check, name string) string {
 
 func TestClaims(t *testing.T) {
 	key := newPair(t, jose.ES256, "one")
-	quirk := func(name, value string) []localapi.Quirk { return []localapi.Quirk{{Name: name, Value: value}} }
+	one := func(name, value string) []quirk.Quirk { return []quirk.Quirk{{Name: name, Value: value}} }
 	now := time.Now()
 	for name, tt := range map[string]struct {
 		claims map[string]any
-		quirks []localapi.Quirk
+		quirks []quirk.Quirk
 		scopes []string // asked for; files:read else
 		check  string
 		want   string // of the check
@@ -138,19 +139,19 @@ func TestClaims(t *testing.T) {
 		"other capitals in the name":      {claims("aud", nil, "AUD", resource), nil, nil, localapi.CheckAudience, "failed", "wrong"},
 		"no audience":                     {claims("aud", nil), nil, nil, localapi.CheckAudience, "failed", "wrong"},
 		"an audience that is no text":     {claims("aud", 7), nil, nil, localapi.CheckAudience, "failed", "wrong"},
-		"an accepted audience":            {claims("aud", "api://x"), quirk("audience", "api://x"), nil, localapi.CheckAudience, "accepted", "accepted"},
-		"another than the accepted":       {claims("aud", "api://y"), quirk("audience", "api://x"), nil, localapi.CheckAudience, "failed", "wrong"},
-		"accepted that there is none":     {claims("aud", nil), quirk("audience", ""), nil, localapi.CheckAudience, "accepted", "accepted"},
-		"none accepted, but another":      {claims("aud", "api://x"), quirk("audience", ""), nil, localapi.CheckAudience, "failed", "wrong"},
-		"unbound":                         {claims("aud", "account"), quirk("no-resource", ""), nil, localapi.CheckAudience, "accepted", "accepted"},
-		"unchecked does not hide it":      {claims("aud", "account"), quirk("unchecked", ""), nil, localapi.CheckAudience, "failed", "wrong"},
+		"an accepted audience":            {claims("aud", "api://x"), one("audience", "api://x"), nil, localapi.CheckAudience, "accepted", "accepted"},
+		"another than the accepted":       {claims("aud", "api://y"), one("audience", "api://x"), nil, localapi.CheckAudience, "failed", "wrong"},
+		"accepted that there is none":     {claims("aud", nil), one("audience", ""), nil, localapi.CheckAudience, "accepted", "accepted"},
+		"none accepted, but another":      {claims("aud", "api://x"), one("audience", ""), nil, localapi.CheckAudience, "failed", "wrong"},
+		"unbound":                         {claims("aud", "account"), one("no-resource", ""), nil, localapi.CheckAudience, "accepted", "accepted"},
+		"unchecked does not hide it":      {claims("aud", "account"), one("unchecked", ""), nil, localapi.CheckAudience, "failed", "wrong"},
 		"another issuer":                  {claims("iss", "https://evil.example"), nil, nil, localapi.CheckIssuer, "failed", "wrong"},
 		"an issuer with a slash":          {claims("iss", issuerID+"/"), nil, nil, localapi.CheckIssuer, "failed", "wrong"},
-		"an accepted slash":               {claims("iss", issuerID+"/"), quirk("issuer-slash", ""), nil, localapi.CheckIssuer, "accepted", "accepted"},
-		"an accepted other name":          {claims("iss", "https://example.com"), quirk("issuer", "https://example.com"), nil, localapi.CheckIssuer, "accepted", "accepted"},
-		"another than the accepted name":  {claims("iss", "https://evil.example"), quirk("issuer", "https://example.com"), nil, localapi.CheckIssuer, "failed", "wrong"},
-		"two slashes":                     {claims("iss", issuerID+"//"), quirk("issuer-slash", ""), nil, localapi.CheckIssuer, "failed", "wrong"},
-		"an issuer in other capitals":     {claims("iss", strings.ToUpper(issuerID)), quirk("issuer-slash", ""), nil, localapi.CheckIssuer, "failed", "wrong"},
+		"an accepted slash":               {claims("iss", issuerID+"/"), one("issuer-slash", ""), nil, localapi.CheckIssuer, "accepted", "accepted"},
+		"an accepted other name":          {claims("iss", "https://example.com"), one("issuer", "https://example.com"), nil, localapi.CheckIssuer, "accepted", "accepted"},
+		"another than the accepted name":  {claims("iss", "https://evil.example"), one("issuer", "https://example.com"), nil, localapi.CheckIssuer, "failed", "wrong"},
+		"two slashes":                     {claims("iss", issuerID+"//"), one("issuer-slash", ""), nil, localapi.CheckIssuer, "failed", "wrong"},
+		"an issuer in other capitals":     {claims("iss", strings.ToUpper(issuerID)), one("issuer-slash", ""), nil, localapi.CheckIssuer, "failed", "wrong"},
 		"no issuer":                       {claims("iss", nil), nil, nil, localapi.CheckIssuer, "unknown", "unknown"},
 		"an issuer that is no text":       {claims("iss", []string{issuerID}), nil, nil, localapi.CheckIssuer, "failed", "wrong"},
 		"run out":                         {claims("exp", now.Add(-61*time.Second).Unix()), nil, nil, localapi.CheckExpiry, "failed", "wrong"},
@@ -176,7 +177,7 @@ func TestClaims(t *testing.T) {
 			}
 			asked := 0
 			got := Check(t.Context(), secret.New(key.sign(t, tt.claims)), Want{
-				Resource: resource, Issuer: issuerID, Scopes: tt.scopes, Quirks: tt.quirks, Keys: published(t, &asked, []any{key.public()}),
+				Resource: resource, Issuer: issuerID, Scopes: tt.scopes, Accepted: quirk.Effects(tt.quirks), Keys: published(t, &asked, []any{key.public()}),
 			})
 			if v := verdict(got, tt.check); v != tt.want || got.Result != tt.result {
 				t.Errorf("%s %s, in all %s; want %s, %s\n%+v", tt.check, v, got.Result, tt.want, tt.result, got)

@@ -15,6 +15,7 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // office is a Desk, a person who answers, and what they were asked.
@@ -156,7 +157,7 @@ func TestKeyTellsQuestionsApart(t *testing.T) {
 		func(q *face.Question) { q.Account = "work" },
 		func(q *face.Question) { q.ClientID = "id" },
 		func(q *face.Question) { q.Scopes = []face.Scope{{Name: "read"}} },
-		func(q *face.Question) { q.Quirk = &localapi.Quirk{Name: localapi.QuirkNoResource} },
+		func(q *face.Question) { q.Quirk = &quirk.Quirk{Name: quirk.NoResource} },
 	} {
 		q := question("claude")
 		change(&q)

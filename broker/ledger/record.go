@@ -9,6 +9,7 @@ import (
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // ID names a grant: what the person gave us for one server at one issuer, as one of their accounts there.
@@ -36,7 +37,7 @@ type Record struct {
 	Key          kept               `json:"dpop_key,omitzero"`     // its tokens are bound to it (RFC 9449)
 	Bindable     bool               `json:"bindable,omitempty"`    // the server takes tokens that are bound to a key
 	Device       bool               `json:"device,omitempty"`      // the person signed in on another device the last time
-	Quirks       []localapi.Quirk   `json:"quirks,omitempty"`      // what the person accepted of this server and its issuer, or set
+	Quirks       []quirk.Quirk      `json:"quirks,omitempty"`      // what the person accepted of this server and its issuer, or set
 	Wide         bool               `json:"wide,omitempty"`        // the issuer does not narrow tokens on refresh
 	Always       []string           `json:"always,omitempty"`      // scopes that nobody asks for and the issuer puts into every token
 	Problem      string             `json:"problem,omitempty"`     // why the person must sign in again, as a sentence
@@ -73,8 +74,7 @@ func (r Record) Least(set Scopes) (whole Scopes, why string) {
 
 // NamedBy reports whether r's issuer is among those that a server names.
 func (r Record) NamedBy(issuers []string) bool {
-	_, slash := localapi.FindQuirk(r.Quirks, localapi.QuirkIssuerSlash)
-	return slices.Contains(issuers, r.Issuer) || slash && slices.Contains(issuers, OtherSlash(r.Issuer))
+	return slices.Contains(issuers, r.Issuer) || quirk.Effects(r.Quirks).Slash && slices.Contains(issuers, OtherSlash(r.Issuer))
 }
 
 // OtherSlash is the issuer id with one slash at its end more or less.

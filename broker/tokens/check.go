@@ -6,6 +6,7 @@ import (
 
 	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/tokencheck"
 )
 
@@ -16,7 +17,7 @@ const (
 
 // Check looks at the token that is held of g for tok's scopes, or remembers how it looked. quirks are those it was looked at
 // with.
-func (t *Tokens) Check(ctx context.Context, g *ledger.Grant, tok Token) (check localapi.Check, quirks []localapi.Quirk) {
+func (t *Tokens) Check(ctx context.Context, g *ledger.Grant, tok Token) (check localapi.Check, quirks []quirk.Quirk) {
 	h, checks := t.heldAs(g, tok)
 	rec := g.Record() // after checks was read: who changes the record counts checks up afterwards
 	if seen, ok := t.seen(h); ok {
@@ -25,7 +26,7 @@ func (t *Tokens) Check(ctx context.Context, g *ledger.Grant, tok Token) (check l
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	check = tokencheck.Check(ctx, tok.Access, tokencheck.Want{
-		Resource: rec.Resource, Issuer: rec.Issuer, Scopes: tok.Scopes, Quirks: rec.Quirks,
+		Resource: rec.Resource, Issuer: rec.Issuer, Scopes: tok.Scopes, Accepted: quirk.Effects(rec.Quirks),
 		Keys: func(ctx context.Context, again bool) ([]byte, error) {
 			issuer, err := t.issuer(ctx, rec)
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/quirk"
 	"github.com/valetkey/valetkey/words"
 )
 
@@ -67,8 +68,8 @@ func (t *Tokens) post(ctx context.Context, turn ledger.Turn, rec ledger.Record, 
 	}
 	request := oauthflow.Request{
 		Server: rec.Server, ServerName: rec.Name, Resource: rec.Resource, Issuer: issuer, Registration: rec.Registration.At(rec.Issuer), Key: key,
+		Effect: quirk.Effects(t.cfg.Settled(rec.Resource, rec.Quirks)),
 	}
-	t.cfg.Settle(rec.Resource, rec.Quirks, &request)
 	if !set.Equal(all) || rec.Unattended() {
 		// RFC 6749 §6: a subset of what was granted. What comes by itself is not asked for, unless there is nothing else:
 		// without the parameter everything would come.

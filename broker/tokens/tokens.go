@@ -16,6 +16,7 @@ import (
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // Config is what Tokens need. All of it is required; the funcs are called with no lock held.
@@ -23,8 +24,8 @@ type Config struct {
 	Flow      *oauthflow.Flow
 	Discovery *discovery.Client
 
-	// Settle makes a request for a resource what it must be where quirks hold, those given or those of the policy file.
-	Settle func(resource string, quirks []localapi.Quirk, request *oauthflow.Request)
+	// Settled are the quirks that hold for a resource: those given and, over them, those of the policy file.
+	Settled func(resource string, quirks []quirk.Quirk) []quirk.Quirk
 
 	// Obtain gets tokens for a client that gets them by itself. problem is why the person has to sign in, as a sentence,
 	// where that is what err comes to; "" else.

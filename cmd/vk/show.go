@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 func (p *program) grants(ctx context.Context) (*localapi.Grants, error) {
@@ -103,7 +104,7 @@ func (p *program) describe(g localapi.Grant) string {
 	}
 	for _, q := range g.Quirks {
 		label := "accepted"
-		if q.Chosen() {
+		if q.Is(quirk.Set) {
 			label = "set"
 		}
 		rows = append(rows, []string{label, clean(q.Name) + ": " + clean(q.Meaning())})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 // version is set when a release is built.
@@ -20,16 +20,23 @@ var version = ""
 type options struct {
 	json, noInteraction, verbose       bool
 	secretStdin, keyStdin              bool
-	scopes, parameters                 []string
+	scopes                             []string
 	account, reason, clientID, issuer  string
 	host, server, keyID, grantType     string
 	minValid, timeout                  time.Duration
 	name, via                          string
 	list, yes, print, noStart, explain bool
-	dpop, device                       bool
+	device                             bool
+	settings                           map[string]*setting // by the name of a quirk
 
 	assertionFile, enterprise, enterpriseID, enterpriseKeyID string
 	enterpriseSecretStdin, enterpriseKeyStdin, remove        bool
+}
+
+// setting is what a flag says of a quirk: that it is wanted, or the values it is given.
+type setting struct {
+	wanted bool
+	values []string
 }
 
 // verb is one thing vk can do.
@@ -120,9 +127,25 @@ func (p *program) token(ctx context.Context, o *options, args []string) error {
 
 func signInFlags(f *pflag.FlagSet, o *options) {
 	accessFlags(f, o)
-	f.StringArrayVar(&o.parameters, "parameter", nil, "a `NAME=VALUE` that the issuer is sent besides, at this sign-in and later ones; \"\" alone sends none any more")
+	o.settings = map[string]*setting{}
+	o.settingFlags(f, true)
 	f.BoolVar(&o.device, "device", false, "sign in on another device, with a code that Valet Key shows, where the issuer can do that")
-	f.BoolVar(&o.dpop, "dpop", false, "bind tokens to a key that stays in Valet Key (DPoP), where the server takes such tokens")
+	o.settingFlags(f, false)
+}
+
+// settingFlags are the flags of quirks that anybody may set: those that are given a value, or those that are not.
+func (o *options) settingFlags(f *pflag.FlagSet, valued bool) {
+	for _, r := range quirk.Settings() {
+		if r.Who != quirk.Set || (r.Form != "") != valued {
+			continue
+		}
+		s, words := &setting{}, r.Setting()
+		if o.settings[r.Name] = s; valued {
+			f.StringArrayVar(&s.values, words.Flag, nil, words.Usage)
+		} else {
+			f.BoolVar(&s.wanted, words.Flag, false, words.Usage)
+		}
+	}
 }
 
 func (p *program) signIn(ctx context.Context, o *options, args []string) error {
@@ -131,17 +154,20 @@ func (p *program) signIn(ctx context.Context, o *options, args []string) error {
 		return err
 	}
 	req := localapi.SignInRequest{Resource: server, Account: o.account, Scopes: split(o.scopes), Device: o.device}
-	if o.dpop {
-		req.Quirks = append(req.Quirks, localapi.QuirkDPoP)
-	}
-	if o.parameters != nil {
-		set := localapi.Quirk{Name: localapi.QuirkParameters, Value: query(o.parameters)}
-		if set.Value != "" {
-			if _, err := localapi.ParseParameters(set.Value); err != nil {
-				return usage("signin", "--parameter %v", err)
+	for _, r := range quirk.Settings() {
+		s, set := o.settings[r.Name], quirk.Quirk{Name: r.Name}
+		if s == nil {
+			continue
+		}
+		if s.values != nil {
+			set.Value = r.Join(s.values)
+			if err := r.Check(set.Value); err != nil && !set.Over() {
+				return usage("signin", "--%s %v", r.Setting().Flag, err)
 			}
 		}
-		req.Quirks = append(req.Quirks, set.String())
+		if s.wanted || s.values != nil {
+			req.Quirks = append(req.Quirks, set.String())
+		}
 	}
 	grant, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grant, error) { return c.SignIn(ctx, req) })
 	if err != nil {
@@ -188,15 +214,4 @@ func (p *program) version(context.Context, *options, []string) error {
 // split takes apart scopes that were given as one argument with spaces, as scope parameters are written.
 func split(scopes []string) []string {
 	return strings.Fields(strings.Join(scopes, " "))
-}
-
-// query writes parameters that were given as NAME=VALUE as they stand in an address.
-func query(parameters []string) string {
-	var parts []string
-	for _, p := range parameters {
-		if name, value, _ := strings.Cut(p, "="); p != "" {
-			parts = append(parts, url.QueryEscape(name)+"="+url.QueryEscape(value))
-		}
-	}
-	return strings.Join(parts, "&")
 }

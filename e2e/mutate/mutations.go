@@ -52,7 +52,7 @@ var mutations = []mutation{
 	{"ASM-10 no PKCE metadata, the question", "broker/quirk.go", "if t.issuer.PKCEUnlisted && b.flow.Redirects(request) {", "if t.issuer.PKCEUnlisted && !b.flow.Redirects(request) {", nil},
 	{"ASM-10 a no to an issuer without PKCE metadata", "broker/quirk.go", "		default:\n			return client.Client{}, nil, nil, d.refusal\n", "", nil},
 	{"ASM-10 no S256", "discovery/issuer.go", `!i.PKCEUnlisted && !slices.Contains(methods, "S256") {`, `i.PKCEUnlisted && methods != nil {`, nil},
-	{"AZR-2 parameters that are ours", "localapi/quirk.go", "case slices.Contains(protocolParameters, name):", `case name == "":`, nil},
+	{"AZR-2 parameters that are ours", "quirk/parameters.go", "case slices.Contains(protocolParameters, name):", `case name == "":`, nil},
 	{"AZR-2 parameters over ours", "oauthflow/browse.go", "		if !form.Has(name) {", "		if form != nil {", nil},
 	{"AZR-2 code_challenge", "oauthflow/browse.go", "		oauth2.S256ChallengeOption(verifier),\n", "", nil},
 	{"AZR-3 a verifier for each sign-in", "oauthflow/browse.go", "verifier := oauth2.GenerateVerifier()", `verifier := "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"`, nil},
