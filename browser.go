@@ -8,6 +8,7 @@ import (
 
 	"github.com/pkg/browser"
 
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/oauthflow"
 )
 
@@ -31,11 +32,11 @@ func (o *options) opener() func(ctx context.Context, url string) error {
 }
 
 // tell returns who hears of the page of each sign-in: the broker always, the person where no browser is opened for it.
-func (o *options) tell(broker func(oauthflow.Request, oauthflow.Page), show func(server string, page oauthflow.Page)) func(oauthflow.Request, oauthflow.Page) {
+func (o *options) tell(broker func(oauthflow.Request, oauthflow.Page), f face.Face) func(oauthflow.Request, oauthflow.Page) {
 	return func(r oauthflow.Request, page oauthflow.Page) {
 		broker(r, page)
 		if o.showsPages() || page.Code != "" {
-			show(r.Server, page)
+			f.ShowPage(r.Server, page.URL, page.Code)
 		}
 	}
 }

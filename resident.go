@@ -17,6 +17,7 @@ import (
 	"github.com/valetkey/valetkey/broker"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/gateway"
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/internal/secret"
@@ -72,26 +73,27 @@ func resident(ctx context.Context, opts *options) error {
 		}
 		quit()
 	}
-	faces, err := chooseFaces(opts, self, leave, hosts.NewSwitches(os.Getenv, self, address), log)
-	if err != nil {
-		return err
-	}
-	defer faces.close()
+	screen := newScreen(opts, self, leave, hosts.NewSwitches(os.Getenv, self, address), log)
+	defer screen.Close()
 	out := outbound.New(outbound.Config{Proxy: http.ProxyFromEnvironment, UserAgent: "valetkey/" + version})
 	changed := make(bell, 1)
-	head, err := broker.Open(ctx, broker.Config{
+	cfg := broker.Config{
 		Store: store, Probe: probe,
-		Discovery: discovery.New(discovery.Config{HTTP: out.For, Version: version}),
-		Flow:      opts.flow(faces, out, log),
-		Ask:       faces.ask, Policy: faces.policy, Clients: faces.clients, Settings: faces.settings, ReadAssertion: readAssertion, OnChange: changed.ring,
-		OpenURL: opts.opener(), Show: faces.show, Face: faces.kind, Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
-	})
+		Discovery:     discovery.New(discovery.Config{HTTP: out.For, Version: version}),
+		Flow:          opts.flow(screen, out, log),
+		ReadAssertion: readAssertion, OnChange: changed.ring, OpenURL: opts.opener(),
+		Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
+	}
+	if err := deciders(&cfg, screen, opts.policy); err != nil {
+		return err
+	}
+	head, err := broker.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer head.Close()
-	faces.head.Store(head)
-	log.Info("Valet Key is running", "socket", address, "asks", faces.kind, "version", version)
+	screen.head.Store(head)
+	log.Info("Valet Key is running", "socket", address, "asks", cfg.Face, "version", version)
 
 	var group errgroup.Group
 	group.Go(func() error {
@@ -101,20 +103,21 @@ func resident(ctx context.Context, opts *options) error {
 			Identify: peer.New().Of, Version: version, Log: log,
 		})
 	})
-	group.Go(func() error { follow(ctx, changed, head, faces); return nil })
-	faces.run(ctx) // on the main goroutine, as macOS wants it
+	group.Go(func() error { follow(ctx, changed, head, screen); return nil })
+	screen.Run(ctx)
 	<-ctx.Done()
 	return group.Wait()
 }
 
-// flow is how the person signs in: pages open as o says, and faces tell them of those that do not.
-func (o *options) flow(faces *faces, out *outbound.Client, log *slog.Logger) func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
+// flow is how the person signs in: pages open as o says, and f tells them of those that do not.
+func (o *options) flow(f face.Face, out *outbound.Client, log *slog.Logger) func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
 	return func(onPage func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
 		return oauthflow.New(oauthflow.Config{
-			HTTP: out.For, Open: o.opener(), Paste: faces.paste, OnPage: o.tell(onPage, faces.showPage),
+			HTTP: out.For, Open: o.opener(), OnPage: o.tell(onPage, f),
+			Paste: func(ctx context.Context, r oauthflow.Request, take func(string) error) { f.Paste(ctx, r.Server, take) },
 			OnUnopened: func(r oauthflow.Request, url string, err error) {
 				log.Warn("the browser could not be opened", "error", err)
-				faces.showPage(r.Server, oauthflow.Page{URL: url})
+				f.ShowPage(r.Server, url, "")
 			},
 			Device:            o.browsesBy(browserDevice),
 			ClientMetadataURL: o.clientMetadataURL,
@@ -163,7 +166,7 @@ func (b bell) ring() {
 }
 
 // follow redraws what shows the state after it changed. A burst of changes is drawn once.
-func follow(ctx context.Context, changed bell, head *broker.Broker, faces *faces) {
+func follow(ctx context.Context, changed bell, head *broker.Broker, s *screen) {
 	for {
 		select {
 		case <-changed:
@@ -175,7 +178,7 @@ func follow(ctx context.Context, changed bell, head *broker.Broker, faces *faces
 		case <-ctx.Done():
 			return
 		}
-		faces.draw(head)
+		s.draw(head)
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/valetkey/valetkey/app"
 	"github.com/valetkey/valetkey/assets"
 	"github.com/valetkey/valetkey/face"
-	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/tray"
 )
 
@@ -57,44 +56,73 @@ func windowsPossible(getenv func(string) string) error {
 	return nil
 }
 
-// useWindows asks in windows and shows the tray.
-func (f *faces) useWindows(self string, quit func(), log *slog.Logger) {
-	windows := face.NewWindows(face.WindowsConfig{
+// errNoDisplay says why there are no windows.
+var errNoDisplay = errors.New("there is no display")
+
+// desktop is the face of windows and the tray. What a window shows of a sign-in is written down as well.
+type desktop struct {
+	windows *face.Windows
+	icon    *tray.Tray
+	written face.Nobody
+	log     *slog.Logger
+}
+
+func newDesktop(self string, wish func(context.Context, face.Wish) error, log *slog.Logger) face.Face {
+	d := &desktop{written: face.Nobody{Out: os.Stderr}, log: log}
+	d.windows = face.NewWindows(face.WindowsConfig{
 		Command: func() *exec.Cmd {
 			cmd := exec.Command(self, roleWindow)
 			cmd.Stderr = os.Stderr
 			return cmd
 		},
-		OnWish: func(ctx context.Context, w face.Wish) error { return f.wish(ctx, quit, w) },
+		OnWish: wish,
 		Log:    log,
 	})
-	icon := tray.New(tray.Config{
+	d.icon = tray.New(tray.Config{
 		Icon: assets.TrayIcon(), IconAttention: assets.TrayAttention(), IconProblem: assets.TrayProblem(),
-		OnOpen: func() { windows.Show(face.PageServers) },
-		OnQuit: quit,
+		OnOpen: func() { d.Open() },
 		OnWish: func(w face.Wish) {
-			if err := f.wish(context.Background(), quit, w); err != nil {
+			if err := wish(context.Background(), w); err != nil {
 				log.Warn("what was clicked in the tray could not be done", "error", err)
-				windows.Show(face.PageServers)
+				d.Open()
 			}
 		},
 		Log: log,
 	})
-	f.kind, f.ask = "window", windows.Ask
-	f.show = func() error { windows.Show(face.PageServers); return nil }
-	onStderr := f.showPage
-	f.showPage = func(server string, page oauthflow.Page) {
-		onStderr(server, page)
-		windows.Show(face.PageWaiting)
+	return d
+}
+
+func (*desktop) Name() string { return face.NameWindow }
+
+func (d *desktop) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
+	return d.windows.Ask(ctx, q)
+}
+
+func (d *desktop) ShowPage(server, page, code string) {
+	d.written.ShowPage(server, page, code)
+	d.windows.Show(face.PageWaiting)
+}
+
+// Paste has nothing to do: the browser comes back to this computer.
+func (*desktop) Paste(context.Context, string, func(string) error) {}
+
+func (d *desktop) Open() error {
+	d.windows.Show(face.PageServers)
+	return nil
+}
+
+func (d *desktop) Update(s face.State) {
+	d.windows.Update(s)
+	d.icon.Update(s)
+}
+
+func (d *desktop) Run(ctx context.Context) {
+	if err := tray.Available(ctx); err != nil {
+		d.log.Info("there is no tray now; start valetkey again to open its window, or use vk", "reason", err)
 	}
-	f.update = func(s face.State) { windows.Update(s); icon.Update(s) }
-	f.close = windows.Close
-	f.run = func(ctx context.Context) {
-		if err := tray.Available(ctx); err != nil {
-			log.Info("there is no tray now; start valetkey again to open its window, or use vk", "reason", err)
-		}
-		if err := icon.Run(ctx); err != nil && !errors.Is(err, tray.ErrNoBus) && ctx.Err() == nil {
-			log.Warn("the tray ended", "error", err)
-		}
+	if err := d.icon.Run(ctx); err != nil && !errors.Is(err, tray.ErrNoBus) && ctx.Err() == nil {
+		d.log.Warn("the tray ended", "error", err)
 	}
 }
+
+func (d *desktop) Close() { d.windows.Close() }

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+
+	"github.com/valetkey/valetkey/face"
 )
 
 var errHeadless = errors.New("this build of valetkey has no windows")
@@ -13,4 +16,4 @@ func window() error { return errHeadless }
 
 func windowsPossible(func(string) string) error { return errHeadless }
 
-func (f *faces) useWindows(string, func(), *slog.Logger) {}
+func newDesktop(string, func(context.Context, face.Wish) error, *slog.Logger) face.Face { return nil }

@@ -93,7 +93,7 @@ func (b *Broker) Status(ctx context.Context) (*localapi.Status, error) {
 // window that is open already is only brought to the page.
 func (b *Broker) Open(context.Context, *peer.Peer, localapi.OpenRequest) (*localapi.Opened, error) {
 	if b.cfg.Show == nil {
-		return nil, localapi.Errorf(localapi.ErrUnavailable, "this Valet Key has no window").WithHint("vk list and vk show tell what it knows")
+		return nil, face.ErrNoWindow
 	}
 	if err := b.cfg.Show(); err != nil {
 		return nil, b.explain(err, "")

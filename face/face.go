@@ -3,6 +3,7 @@
 package face
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -11,6 +12,46 @@ import (
 	"github.com/valetkey/valetkey/peer"
 	"github.com/valetkey/valetkey/quirk"
 )
+
+// Face is how Valet Key reaches the person. There are three: windows with the tray, a terminal, and [Nobody]. Its methods
+// may be called from any goroutine.
+type Face interface {
+	// Name is what status calls it.
+	Name() string
+
+	// Ask puts q to the person and waits for the answer. The zero Answer means that nobody answered before q.Deadline or
+	// the end of ctx; an error, that ctx ended or the person could not be asked.
+	Ask(ctx context.Context, q Question) (Answer, error)
+
+	// ShowPage tells the person to open the page of a sign-in themselves, and what to enter there; code may be "".
+	ShowPage(server, page, code string)
+
+	// Paste has the person paste the address that a browser on another computer ended on, until take has no error for it
+	// or ctx ends. It returns at once where there is no place for that.
+	Paste(ctx context.Context, server string, take func(address string) error)
+
+	// Open opens the main window, or brings it to the person. It fails with [ErrNoWindow] where there is none.
+	Open() error
+
+	// Update gives it a newer state to draw. It does not wait until it is drawn.
+	Update(State)
+
+	// Run is called once, on the main goroutine, as macOS wants it for a tray. It ends with ctx, or earlier.
+	Run(ctx context.Context)
+
+	// Close withdraws every question and takes everything off the screen.
+	Close()
+}
+
+// Names of the faces.
+const (
+	NameWindow   = "window"
+	NameTerminal = "terminal"
+	NameNobody   = "nobody"
+)
+
+// ErrNoWindow says that a face has no window to open.
+var ErrNoWindow = localapi.Errorf(localapi.ErrUnavailable, "this Valet Key has no window").WithHint("vk list and vk show tell what it knows")
 
 // Kinds of a Question.
 const (

@@ -51,6 +51,9 @@ func New(cfg Config) *Terminal {
 	return &Terminal{in: newInput(cfg.In), now: time.Now, turn: make(chan struct{}, 1), out: cfg.Out}
 }
 
+// Name is face.NameTerminal.
+func (*Terminal) Name() string { return face.NameTerminal }
+
 // Ask puts q to the person and waits for the answer. The zero Answer means that nobody answered before q.Deadline.
 // The error is ctx's when the question is withdrawn, or ErrNobody.
 func (t *Terminal) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
@@ -163,6 +166,18 @@ func (t *Terminal) ShowPage(server, page, code string) {
 	defer t.mu.Unlock()
 	fmt.Fprintf(t.out, "\nTo sign in to %s, open this page %s:\n\n%s\n\n%s", urlText(server), where, text, t.prompt)
 }
+
+// Open fails with face.ErrNoWindow.
+func (*Terminal) Open() error { return face.ErrNoWindow }
+
+// Update draws nothing: vk tells the state.
+func (*Terminal) Update(face.State) {}
+
+// Run returns at once.
+func (*Terminal) Run(context.Context) {}
+
+// Close does nothing: questions end with their contexts.
+func (*Terminal) Close() {}
 
 func (t *Terminal) say(format string, args ...any) error {
 	t.mu.Lock()

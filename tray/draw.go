@@ -151,7 +151,7 @@ func (c *canvas) build(parent *systray.MenuItem, items []item) []row {
 		}
 		rows[n].sub = c.build(rows[n].menuItem, i.sub)
 		switch {
-		case i.open || i.quit || i.wish != nil:
+		case i.open || i.wish != nil:
 			go c.tray.listen(i, rows[n].menuItem.ClickedCh, c.stop)
 		case len(i.sub) == 0:
 			rows[n].menuItem.Disable()
@@ -177,8 +177,6 @@ func (t *Tray) click(i item) {
 	switch {
 	case i.open && t.cfg.OnOpen != nil:
 		t.cfg.OnOpen()
-	case i.quit && t.cfg.OnQuit != nil:
-		t.cfg.OnQuit()
 	case i.wish != nil && t.cfg.OnWish != nil:
 		t.cfg.OnWish(i.wish)
 	}
@@ -191,7 +189,7 @@ func sameShape(a, b []item) bool {
 	}
 	for n := range a {
 		x, y := a[n], b[n]
-		if x.open != y.open || x.quit != y.quit || x.line != y.line || !reflect.DeepEqual(x.wish, y.wish) || !sameShape(x.sub, y.sub) {
+		if x.open != y.open || x.line != y.line || x.wish != y.wish || !sameShape(x.sub, y.sub) {
 			return false
 		}
 	}

@@ -304,7 +304,7 @@ func TestTray(t *testing.T) {
 	hear := func(what string) { mu.Lock(); heard = append(heard, what); mu.Unlock() }
 	tray := New(Config{
 		Icon: icon(color.RGBA{0, 0, 255, 255}), IconAttention: icon(color.RGBA{255, 0, 0, 255}), IconProblem: icon(color.RGBA{255, 255, 0, 255}),
-		OnOpen: func() { hear("open") }, OnQuit: func() { hear("quit") }, OnWish: func(w face.Wish) { hear(fmt.Sprintf("%T%+v", w, w)) },
+		OnOpen: func() { hear("open") }, OnWish: func(w face.Wish) { hear(fmt.Sprintf("%T%+v", w, w)) },
 	})
 	tray.gap = 0
 	ctx, cancel := context.WithCancel(context.Background())
@@ -336,7 +336,7 @@ func TestTray(t *testing.T) {
 	s.click(ids["Open Valet Key"])
 	heardNow("open")
 	s.click(ids["Quit"])
-	heardNow("quit")
+	heardNow("face.WishQuit{}")
 
 	// a question, a problem, a name with an underscore
 	tray.Update(face.State{Keychain: "Locked.", Waiting: []face.Question{{Host: peer.Host{Name: "my_agent"}, Server: "https://a.example"}},

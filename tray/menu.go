@@ -22,11 +22,10 @@ const (
 	maxName  = 48 // characters of one server or program in it
 )
 
-// item is one row of the menu. A row with neither open, quit, wish nor sub only tells something.
+// item is one row of the menu. A row with neither open, wish nor sub only tells something.
 type item struct {
 	label string
 	open  bool
-	quit  bool
 	wish  face.Wish
 	sub   []item
 	line  bool // a separator
@@ -55,7 +54,7 @@ func menu(s face.State, now time.Time) []item {
 		rows = append(rows, item{label: "No servers yet"})
 	}
 	rows = append(rows, bounded(paused(s.Paused, now))...)
-	return append(rows, item{line: true}, item{label: "Open Valet Key", open: true}, item{label: "Quit", quit: true})
+	return append(rows, item{line: true}, item{label: "Open Valet Key", open: true}, item{label: "Quit", wish: face.WishQuit{}})
 }
 
 func waiting(questions []face.Question) []item {

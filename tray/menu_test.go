@@ -24,9 +24,6 @@ func text(rows []item, indent string) string {
 		if i.open {
 			b.WriteString(" > open")
 		}
-		if i.quit {
-			b.WriteString(" > quit")
-		}
 		if i.wish != nil {
 			fmt.Fprintf(&b, " > %T%+v", i.wish, i.wish)
 		}
@@ -35,7 +32,7 @@ func text(rows []item, indent string) string {
 	return b.String()
 }
 
-const foot = "---\nOpen Valet Key > open\nQuit > quit\n"
+const foot = "---\nOpen Valet Key > open\nQuit > face.WishQuit{}\n"
 
 func signInRows(again, server, account string) string {
 	return fmt.Sprintf("  %s > face.WishSignIn{Server:%s Account:%s}\n  Forget… > open\n", again, server, account)

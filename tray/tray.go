@@ -31,8 +31,7 @@ type Config struct {
 	IconProblem   []byte // while the keychain or a grant needs the person; nil: Icon
 
 	OnOpen func()          // show the window
-	OnQuit func()          // end the program
-	OnWish func(face.Wish) // sign in, cancel or reopen a sign-in, resume a program
+	OnWish func(face.Wish) // sign in, cancel or reopen a sign-in, resume a program, quit
 
 	Log *slog.Logger // nil: discarded
 }
