@@ -100,7 +100,7 @@ var mutations = []mutation{
 	{"RFT-12 refused for ever", "gateway/exchange.go", "maxRefused = 2 //", "maxRefused = 50 //", nil},
 	{"RFT-5 the new refresh token is kept", "broker/tokens/refresh.go", "				r.Refresh.Text = tokens.Refresh\n", "", []string{"./broker"}},
 	{"RFT-6 saved before it is shared", "broker/tokens/refresh.go", "	if !tokens.Refresh.Empty() || wide ||", "	if wide ||", []string{"./broker"}},
-	{"RFT-7 one refresh at a time", "broker/tokens/refresh.go", "ok && h.Lives(minValid) || turn.Gone()", "ok && turn.Gone() || turn.Gone()", []string{"./broker"}},
+	{"RFT-7 one refresh at a time", "broker/tokens/refresh.go", "ok && h.Lives(minValid) || turn.Gone()", "ok && h.Lives(minValid) && turn.Gone() || turn.Gone()", []string{"./broker"}},
 	{"RFT-7 a host that hangs up", "broker/tokens/refresh.go", "context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)", "context.WithTimeout(ctx, refreshTimeout)", []string{"./broker"}},
 	{"RFT-8 invalid_grant", "broker/tokens/refresh.go", `if refused.Code != "invalid_grant" && !unknown {`, `if !unknown {`, []string{"./broker"}},
 	{"RFT-9 5xx costs nothing", "broker/tokens/refresh.go", "if !errors.As(err, &refused) || errors.Is(err, oauthflow.ErrUnavailable) {", "if !errors.As(err, &refused) {", []string{"./broker"}},
