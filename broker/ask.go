@@ -100,6 +100,6 @@ func (b *Broker) askWithout(from *peer.Peer, req localapi.TokenRequest) {
 		return // the same request was good a moment ago
 	}
 	if _, err := b.token(b.ctx, w.attempt()); err != nil {
-		b.log.Debug("asked for a host that did not wait", "resource", w.url, "error", b.explain(err, w.url))
+		b.cfg.Log.Debug("asked for a host that did not wait", "resource", w.url, "error", b.explain(err, w.url))
 	}
 }

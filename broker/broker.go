@@ -16,6 +16,7 @@ import (
 	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/broker/enterprise"
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/discovery"
@@ -81,19 +82,17 @@ type Broker struct {
 	enterprise *enterprise.Identities
 	consents   *consents
 	uses       *uses
-	activity   *activity
+	signIns    *signin.SignIns
 	desk       *asking.Desk
-	log        *slog.Logger
+	activity   *activity
+	life
+}
 
+// life is what ends with the Broker.
+type life struct {
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
 	jobs sync.WaitGroup
-
-	mu       sync.Mutex // guards all below
-	signIns  map[signInKey]*signIn
-	made     map[string]client.Client // by issuer: made in this run, of a sign-in that may have failed since
-	doubtful map[string]bool          // by issuer: a sign-in with a registration used before was not finished
-	lastID   int                      // of sign-ins
 }
 
 // Open starts a Broker. The keychain is read in the background, because it may be locked: whoever comes first waits.
@@ -111,22 +110,29 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{
-		cfg: cfg, activity: log, log: cfg.Log, consents: newConsents(), uses: newUses(), signIns: map[signInKey]*signIn{},
-		made: map[string]client.Client{}, doubtful: map[string]bool{},
-	}
-	b.flow = cfg.Flow(b.showPage)
+	b := &Broker{cfg: cfg, activity: log, consents: newConsents(), uses: newUses()}
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	b.flow = cfg.Flow(func(req oauthflow.Request, page oauthflow.Page) { b.signIns.ShowPage(req, page) })
 	b.desk = asking.New(b.ctx, asking.Config{Ask: cfg.Ask, OnChange: cfg.OnChange, Settled: b.noteSettled, Halted: b.halted})
 	b.ledger = ledger.Open(b.ctx, ledger.Config{Store: cfg.Store, Changed: cfg.OnChange, Gone: b.gone, Log: cfg.Log})
 	b.enterprise = enterprise.New(enterprise.Config{Flow: b.flow, Discovery: cfg.Discovery, Ledger: b.ledger, Log: cfg.Log})
+	b.signIns = signin.New(b.ctx, signin.Config{
+		Flow: b.flow, Discovery: cfg.Discovery, Ledger: b.ledger, WrittenClient: cfg.Clients, WrittenQuirks: cfg.Settings,
+		Ask: func(ctx context.Context, q face.Question) (face.Answer, error) {
+			answer, _, err := b.ask(ctx, q)
+			return answer, err
+		},
+		AskClient: b.askClient, Vouch: b.vouch, Disowned: b.enterprise.Disowned,
+		Vouched: func(ours client.Client, account string) bool { return !b.enterprise.OpensPage(b.ctx, ours, account) },
+		Opens:   cfg.OpenURL != nil, Log: b.activity.add, Changed: cfg.OnChange,
+	})
 	b.tokens = tokens.New(b.ctx, tokens.Config{
-		Flow: b.flow, Discovery: cfg.Discovery, Obtain: b.obtain, Unknown: b.unregister, Log: b.activity.add, Changed: cfg.OnChange,
-		Settled: b.settings,
+		Flow: b.flow, Discovery: cfg.Discovery, Settled: b.signIns.Quirks, Obtain: b.obtain, Unknown: b.signIns.Unknown,
+		Log: b.activity.add, Changed: cfg.OnChange,
 	})
 	b.jobs.Go(func() {
 		if err := b.ledger.Load(keystore.Quiet(b.ctx)); err != nil && b.ctx.Err() == nil {
-			b.log.Warn("the keychain could not be read at start", "error", err)
+			b.cfg.Log.Warn("the keychain could not be read at start", "error", err)
 		}
 	})
 	return b, nil
@@ -136,6 +142,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 func (b *Broker) Close() {
 	b.stop()
 	b.jobs.Wait()
+	b.signIns.Wait()
 	b.desk.Close() // after all that may ask
 	b.tokens.Wait()
 	b.ledger.Wait()
@@ -145,16 +152,13 @@ func (b *Broker) Close() {
 // obtain gets new tokens for a client that gets them by itself. It is the person's own, and what they say of it now counts,
 // not what the record remembers.
 func (b *Broker) obtain(ctx context.Context, rec ledger.Record, request oauthflow.Request) (*oauthflow.Tokens, string, error) {
-	now, ok := b.preRegistered(rec.Issuer)
+	now, ok := b.signIns.PreRegistered(rec.Issuer)
 	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID || ledger.EnterpriseOf(now) != rec.Enterprise() {
 		return nil, "", localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, words.Host(rec.Issuer)).
 			WithHint("set it again, or run vk forget %s and sign in another way", rec.Server)
 	}
 	request.Registration = now
-	err := b.enterprise.Find(ctx, &request)
-	if err == nil {
-		err = b.identify(ctx, &request, rec.Account, false)
-	}
+	err := b.vouch(ctx, &request, rec.Account, false)
 	if errors.Is(err, enterprise.ErrSignIn) {
 		return nil, enterprise.ErrSignIn.Error(), err
 	}
@@ -166,11 +170,4 @@ func (b *Broker) obtain(ctx context.Context, rec ledger.Record, request oauthflo
 		return nil, enterprise.ErrSignIn.Error(), err
 	}
 	return got, "", err
-}
-
-// unregister lets go of a registration that issuer knows no longer.
-func (b *Broker) unregister(issuer string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.made, issuer)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
@@ -33,10 +34,10 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 	if err != nil {
 		return nil, err
 	}
-	q := w.question(face.KindRegister, t.record())
+	q := w.question(face.KindRegister, t.Record())
 	q.ClientID = r.ClientID
 	q.Why = "The program named above asked that this client ID be used at this issuer from now on."
-	q.Notes = unattendedNotes(r, t.issuer)
+	q.Notes = signin.Notes(r, t.Issuer)
 	if req.Remove {
 		q.Why = "The program named above asked that the client ID you set for this issuer be removed."
 	}
@@ -48,7 +49,7 @@ func (b *Broker) register(ctx context.Context, w *want, req localapi.Registratio
 
 // registering finds out what req is about: where its client belongs, and the client. The zero Registration is one to be
 // removed. No file that req names is read and no enterprise asked, because the person has not agreed yet.
-func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*target, client.Client, error) {
+func (b *Broker) registering(ctx context.Context, server string, req localapi.RegistrationRequest) (*signin.Target, client.Client, error) {
 	var r client.Client
 	if err := b.ledger.Load(ctx); err != nil {
 		return nil, r, err
@@ -62,45 +63,43 @@ func (b *Broker) registering(ctx context.Context, server string, req localapi.Re
 			return nil, r, err
 		}
 	}
-	t, err := b.discoverFor(ctx, server, req.Issuer)
+	t, err := b.signIns.DiscoverAt(ctx, server, req.Issuer)
 	if err != nil {
 		return nil, r, err
 	}
-	if b.cfg.Clients != nil {
-		if _, ok := b.cfg.Clients(t.issuer.ID); ok {
-			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "the policy file names the client at %s", t.issuer.ID).
-				WithHint("change it there: what stands in the policy file comes first")
-		}
+	if _, ok := b.signIns.Written(t.Issuer.ID); ok {
+		return nil, r, localapi.Errorf(localapi.ErrBadRequest, "the policy file names the client at %s", t.Issuer.ID).
+			WithHint("change it there: what stands in the policy file comes first")
 	}
 	if req.Remove {
-		if _, ok := b.preRegistered(t.issuer.ID); !ok {
-			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "no client ID is set for %s", t.issuer.ID)
+		if _, ok := b.signIns.PreRegistered(t.Issuer.ID); !ok {
+			return nil, r, localapi.Errorf(localapi.ErrBadRequest, "no client ID is set for %s", t.Issuer.ID)
 		}
 		return t, r, nil
 	}
-	r.Issuer = t.issuer.ID
+	r.Issuer = t.Issuer.ID
 	return t, r, nil
 }
 
 // setClient keeps what registering returned, or removes what was kept.
-func (b *Broker) setClient(ctx context.Context, w *want, t *target, r client.Client) (*localapi.Registered, error) {
+func (b *Broker) setClient(ctx context.Context, w *want, t *signin.Target, r client.Client) (*localapi.Registered, error) {
 	rule := "client ID set for "
 	if r.ClientID == "" {
 		rule = "client ID removed for "
-		if err := b.ledger.DropClient(ctx, t.issuer.ID); err != nil {
+		if err := b.ledger.DropClient(ctx, t.Issuer.ID); err != nil {
 			return nil, err
 		}
 	} else {
 		if err := b.findNamed(ctx, r); err != nil {
 			return nil, err
 		}
-		if err := b.ledger.SetClient(ctx, r, t.server); err != nil {
+		if err := b.ledger.SetClient(ctx, r, t.Server); err != nil {
 			return nil, err
 		}
 	}
-	b.activity.add(face.Entry{Time: time.Now(), Event: "register", RequestID: w.id, Host: w.from.Host.Name, HostKey: w.from.Host.Key, Resource: t.resource.ID, Decision: "done", Rule: rule + t.issuer.ID})
+	b.activity.add(face.Entry{Time: time.Now(), Event: "register", RequestID: w.id, Host: w.from.Host.Name, HostKey: w.from.Host.Key, Resource: t.Resource.ID, Decision: "done", Rule: rule + t.Issuer.ID})
 	b.cfg.OnChange()
-	return &localapi.Registered{Issuer: t.issuer.ID, ClientID: r.ClientID}, nil
+	return &localapi.Registered{Issuer: t.Issuer.ID, ClientID: r.ClientID}, nil
 }
 
 // findNamed looks whether the file or the enterprise that r names is there: a mistake shows now, and not when a host waits.
@@ -112,26 +111,10 @@ func (b *Broker) findNamed(ctx context.Context, r client.Client) error {
 	return b.enterprise.Find(ctx, &oauthflow.Request{Registration: r})
 }
 
-// discoverFor is discover with the issuer named by the person; "" leaves the choice.
-func (b *Broker) discoverFor(ctx context.Context, server, issuer string) (*target, error) {
-	t, err := b.discover(ctx, server, nil)
-	if err != nil || issuer == "" || t.issuer.ID == issuer {
-		return t, err
-	}
-	for _, id := range t.resource.Issuers {
-		if id == issuer {
-			t.issuer, err = b.cfg.Discovery.Issuer(ctx, server, issuer)
-			return t, err
-		}
-	}
-	return nil, localapi.Errorf(localapi.ErrBadRequest, "%s does not name %s as its issuer; it names %s", words.Host(server), issuer, strings.Join(t.resource.Issuers, ", ")).
-		WithHint("name one of those, or none")
-}
-
 // askClient asks the person for a client ID at an issuer that registers nobody, and keeps it.
-func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (client.Client, error) {
+func (b *Broker) askClient(ctx context.Context, t *signin.Target, issuer string) (client.Client, error) {
 	answer, _, err := b.ask(ctx, face.Question{
-		Kind: face.KindClientID, Host: peer.Host{Name: "Valet Key"}, Server: t.server, ServerName: t.resource.Name, Issuer: issuer,
+		Kind: face.KindClientID, Host: peer.Host{Name: "Valet Key"}, Server: t.Server, ServerName: t.Resource.Name, Issuer: issuer,
 		Why:   words.Sentence(words.Host(issuer) + " does not let programs register themselves, so it needs a client ID that you or your administrator created there"),
 		Notes: []string{"Register a native (desktop) application there with the redirect URIs " + strings.Join(oauthflow.RedirectURIs(), ", ") + "."},
 	})
@@ -142,7 +125,7 @@ func (b *Broker) askClient(ctx context.Context, t *target, issuer string) (clien
 	if err := localapi.BadClient(r.Check()); err != nil {
 		return client.Client{}, err
 	}
-	return r, b.ledger.SetClient(ctx, r, t.server)
+	return r, b.ledger.SetClient(ctx, r, t.Server)
 }
 
 // checkKeys looks whether the keys of a client that the person entered are ones that can sign. The way it authenticates
@@ -159,9 +142,12 @@ func checkKeys(c client.Client) error {
 	return nil
 }
 
-// identify puts into request's registration who this is, where it must say so: what the platform wrote, or who the person
+// vouch puts into request's registration who this is, where it must say so: what the platform wrote, or who the person
 // is at their enterprise. page says that they know that one opens.
-func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, account string, page bool) error {
+func (b *Broker) vouch(ctx context.Context, request *oauthflow.Request, account string, page bool) error {
+	if err := b.enterprise.Find(ctx, request); err != nil {
+		return err
+	}
 	if r := &request.Registration; r.AssertionFile != "" && r.Assertion.Empty() {
 		var err error
 		r.Assertion, err = b.assertion(*r, localapi.ErrUnavailable)
@@ -172,7 +158,7 @@ func (b *Broker) identify(ctx context.Context, request *oauthflow.Request, accou
 
 // forgetIdentity ends what the person is at rec's enterprise, if no other grant needs it.
 func (b *Broker) forgetIdentity(ctx context.Context, rec ledger.Record) error {
-	r, _ := b.preRegistered(rec.Issuer)
+	r, _ := b.signIns.PreRegistered(rec.Issuer)
 	return b.enterprise.Forget(ctx, rec, r)
 }
 

@@ -52,7 +52,7 @@ func TestAnIdentityFileIsSet(t *testing.T) {
 		if err := h.register(workload); !errors.Is(err, localapi.ErrBadRequest) || !strings.Contains(err.Error(), identityFile) || !strings.Contains(err.Error(), "written by others") {
 			t.Errorf("with a file that cannot be used: %v", err)
 		}
-		if _, ok := h.broker.preRegistered(issuerID); ok {
+		if _, ok := h.broker.signIns.PreRegistered(issuerID); ok {
 			t.Error("set all the same")
 		}
 		broken = nil
@@ -107,7 +107,7 @@ func TestAnEnterpriseIsSet(t *testing.T) {
 			"bad key":  {Issuer: enterpriseID, ClientID: "there", Key: secret.New("canary")},
 		} {
 			err := set(e)
-			_, kept := c.broker.preRegistered(issuerID)
+			_, kept := c.broker.signIns.PreRegistered(issuerID)
 			if err == nil || strings.Contains(err.Error(), "canary") || kept {
 				t.Errorf("%s: %v, kept %v", name, err, kept)
 			}
@@ -158,7 +158,7 @@ func TestAClientIDIsRemoved(t *testing.T) {
 		if err := h.register(localapi.RegistrationRequest{Remove: true}); !errors.Is(err, localapi.ErrConsentDenied) {
 			t.Errorf("the person said no: %v", err)
 		}
-		if _, ok := h.broker.preRegistered(issuerID); !ok {
+		if _, ok := h.broker.signIns.PreRegistered(issuerID); !ok {
 			t.Error("removed although the person said no")
 		}
 		time.Sleep(2 * time.Minute)
@@ -255,7 +255,7 @@ func TestAClientIsTypedIntoTheWindow(t *testing.T) {
 		if err := wish(localapi.RegistrationRequest{Remove: true}); err != nil || len(c.questions()) != 1 {
 			t.Errorf("%v after %d questions", err, len(c.questions()))
 		}
-		if _, ok := c.broker.preRegistered(issuerID); ok {
+		if _, ok := c.broker.signIns.PreRegistered(issuerID); ok {
 			t.Error("it is still there")
 		}
 	})

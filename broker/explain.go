@@ -6,6 +6,7 @@ import (
 
 	"github.com/valetkey/valetkey/broker/enterprise"
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
@@ -99,7 +100,7 @@ func explainIssuer(e *localapi.Error, err error, server string) bool {
 		e.Kind, e.Hint = localapi.ErrConsentDenied, "sign in again and allow it there"
 	case errors.As(err, &refused) && refused.Code == "invalid_client":
 		e.Kind, e.Hint = localapi.ErrIssuer, "if you entered a client ID for this issuer, look at the issuer's page whether it is right and has a secret, and enter both again: vk client "+server+" --client-id ID --secret-stdin"
-	case refusedResource(err):
+	case signin.RefusedResource(err):
 		e.Kind, e.Hint = localapi.ErrIssuer, "the issuer must make out tokens to the server (RFC 8707); or sign in again and accept the quirk no-resource when Valet Key asks"
 	case errors.As(err, &refused):
 		e.Kind, e.Hint = localapi.ErrIssuer, "the issuer's words are above; its administrator can tell more"

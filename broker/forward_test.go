@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/broker/asking"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
@@ -181,11 +182,8 @@ func TestAskedDuringTheSignIn(t *testing.T) {
 		go func() { _, err := c.ask(h, c.second); results <- err }()
 		for joined := 0; joined < 2; {
 			time.Sleep(time.Millisecond)
-			h.broker.mu.Lock()
-			for _, s := range h.broker.signIns {
-				joined = len(s.yes)
-			}
-			h.broker.mu.Unlock()
+			joined = 0
+			h.broker.signIns.Agreed(&signin.Target{Server: serverURL, Account: defaultAccount}, func(signin.Allowed) bool { joined++; return false })
 		}
 		close(signedIn)
 		for range 2 {

@@ -107,21 +107,10 @@ func (b *Broker) State() face.State {
 	keychain, problems := b.ledger.Keychain()
 	s := face.State{
 		Version: b.cfg.Version, Socket: b.cfg.Socket, Keychain: keychain, Grants: grants,
-		Waiting: b.desk.Waiting(), SignIns: b.shownSignIns(), Paused: b.desk.Pauses(), Activity: b.activity.shown(),
+		Waiting: b.desk.Waiting(), SignIns: b.signIns.Shown(), Paused: b.desk.Pauses(), Activity: b.activity.shown(),
 	}
 	if keychain == ledger.KeychainOK && len(problems) > 0 {
 		s.Keychain = strings.Join(problems, " ")
 	}
 	return s
-}
-
-func (b *Broker) shownSignIns() []face.SignIn {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := []face.SignIn{}
-	for _, in := range b.signIns {
-		out = append(out, in.SignIn)
-	}
-	slices.SortFunc(out, func(a, b face.SignIn) int { return a.Started.Compare(b.Started) })
-	return out
 }

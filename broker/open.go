@@ -5,8 +5,8 @@ import (
 	"context"
 
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/broker/tokens"
-	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/words"
@@ -33,11 +33,11 @@ func (b *Broker) planOpen(rec ledger.Record, a *attempt, consented bool) step {
 
 // askOpen asks whether a's host may use a server that asks for no sign-in, and keeps the yes.
 func (b *Broker) askOpen(ctx context.Context, a *attempt) error {
-	t := &target{server: a.url, resource: &discovery.Resource{Server: a.url, ID: a.url}, issuer: &discovery.Issuer{}, account: cmp.Or(a.account, defaultAccount)}
-	if err := b.ledger.Writable(t.id()); err != nil {
+	t := signin.Open(a.url, cmp.Or(a.account, defaultAccount))
+	if err := b.ledger.Writable(t.ID()); err != nil {
 		return err
 	}
-	q := a.question(face.KindConsent, t.record())
+	q := a.question(face.KindConsent, t.Record())
 	q.Why = words.Sentence("this program has not used " + words.Host(a.url) + " before")
 	q.Notes = []string{openNote}
 	q.Modes = modes(a.from.Host)
@@ -45,7 +45,7 @@ func (b *Broker) askOpen(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	turn, fresh := b.ledger.Claim(t.record())
+	turn, fresh := b.ledger.Claim(t.Record())
 	if fresh {
 		turn.Keep(ctx, func(*ledger.Record) {})
 		turn.Introduce()

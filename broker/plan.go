@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
@@ -139,13 +141,13 @@ func (b *Broker) planSignIn(rec ledger.Record, a *attempt, wanted ledger.Scopes,
 		if err != nil {
 			return err
 		}
-		if !a.maySignIn && b.opensPage(t) {
+		if !a.maySignIn && b.signIns.OpensPage(t) {
 			if err := b.askSignIn(ctx, a, t, rec, wanted, why); err != nil {
 				return err
 			}
 		}
 		a.escalate, a.rule = "", "signed in"
-		t.fewer = wanted
+		t.Fewer = wanted
 		joined, err := b.signIn(ctx, t, ledger.ScopeSet(wanted, rec.Requested), a.from.Host, a.yes)
 		a.signedIn = !joined
 		return err
@@ -153,7 +155,7 @@ func (b *Broker) planSignIn(rec ledger.Record, a *attempt, wanted ledger.Scopes,
 }
 
 // askSignIn asks whether the page of t may open for the person to sign in again.
-func (b *Broker) askSignIn(ctx context.Context, a *attempt, t *target, rec ledger.Record, wanted ledger.Scopes, why string) error {
+func (b *Broker) askSignIn(ctx context.Context, a *attempt, t *signin.Target, rec ledger.Record, wanted ledger.Scopes, why string) error {
 	q, err := b.questionNow(ctx, a, face.KindSignIn, rec, true)
 	if err != nil {
 		return err
@@ -165,7 +167,7 @@ func (b *Broker) askSignIn(ctx context.Context, a *attempt, t *target, rec ledge
 		a.rule = rule
 		return err
 	}
-	if err := b.choose(t, answer); err != nil {
+	if err := b.signIns.Choose(t, answer); err != nil {
 		return err
 	}
 	a.maySignIn = true
@@ -173,9 +175,9 @@ func (b *Broker) askSignIn(ctx context.Context, a *attempt, t *target, rec ledge
 }
 
 // where finds out, once for a, where rec's server sends people to sign in now.
-func (b *Broker) where(ctx context.Context, a *attempt, rec ledger.Record) (*target, error) {
+func (b *Broker) where(ctx context.Context, a *attempt, rec ledger.Record) (*signin.Target, error) {
 	if a.target == nil {
-		t, err := b.discoverGrant(ctx, rec.Server, rec.Account, a.challenges)
+		t, err := b.signIns.Discover(ctx, rec.Server, rec.Account, a.challenges)
 		if err != nil {
 			return nil, err
 		}
@@ -194,8 +196,8 @@ func (b *Broker) questionNow(ctx context.Context, a *attempt, kind string, rec l
 	if err != nil {
 		return face.Question{}, err
 	}
-	q := a.question(kind, t.record())
-	b.mention(&q, t)
+	q := a.question(kind, t.Record())
+	b.signIns.Mention(&q, t)
 	return q, nil
 }
 
@@ -207,28 +209,28 @@ func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
 	if a.signedIn {
 		return localapi.Errorf(localapi.ErrUnknownServer, "%s was forgotten meanwhile", words.Host(a.url))
 	}
-	t, err := b.discoverGrant(ctx, a.url, a.account, a.challenges)
+	t, err := b.signIns.Discover(ctx, a.url, cmp.Or(a.account, defaultAccount), a.challenges)
 	if a.forward != nil && errors.Is(err, discovery.ErrNoSignIn) {
 		return b.askOpen(ctx, a)
 	}
 	if err != nil {
 		return err
 	}
-	if b.meanwhile(a) || b.ledger.Adopt(t.id(), a.url) {
+	if b.meanwhile(a) || b.ledger.Adopt(t.ID(), a.url) {
 		return nil // somebody signed in meanwhile; or it is known under another address
 	}
 	offered := ledger.ScopeSet(a.scopes, a.demanded)
 	if len(offered) == 0 {
-		offered = t.scopes
+		offered = t.Scopes
 	}
 	yes := b.agreed(t, a, offered)
 	if yes != nil {
 		a.yes = yes
 	} else {
-		q := a.question(face.KindConsent, t.record())
+		q := a.question(face.KindConsent, t.Record())
 		q.Scopes = scopeRows(offered, a.demanded, nil)
 		q.Why = words.Sentence("this program has not used " + words.Host(a.url) + " before, and you have not signed in to it")
-		b.mention(&q, t)
+		b.signIns.Mention(&q, t)
 		q.Modes = modes(a.from.Host)
 		if yes, err = b.consent(ctx, a, q, t); err != nil {
 			return err
@@ -253,7 +255,7 @@ func (b *Broker) meanwhile(a *attempt) bool {
 
 // consent puts q to the person and returns their yes, cut to what was offered. t is where a sign-in would go, for the
 // issuer that they choose; nil when q is about none.
-func (b *Broker) consent(ctx context.Context, a *attempt, q face.Question, t *target) (*localapi.Consent, error) {
+func (b *Broker) consent(ctx context.Context, a *attempt, q face.Question, t *signin.Target) (*localapi.Consent, error) {
 	var answer face.Answer
 	var err error
 	if a.quiet {
@@ -278,7 +280,7 @@ func (b *Broker) consent(ctx context.Context, a *attempt, q face.Question, t *ta
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the person allowed none of the scopes")
 	}
 	if t != nil {
-		if err := b.choose(t, answer); err != nil {
+		if err := b.signIns.Choose(t, answer); err != nil {
 			return nil, err
 		}
 	}

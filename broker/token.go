@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/valetkey/valetkey/broker/ledger"
+	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/broker/tokens"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/face"
@@ -30,7 +31,7 @@ type attempt struct {
 	unasked    string          // the question that nobody may be asked
 	escalate   string          // why only a new sign-in can help; "" when something else may
 	rule       string          // why the answer is what it is
-	target     *target         // where to sign in, once that was looked up
+	target     *signin.Target  // where to sign in, once that was looked up
 	guess      string          // SHA-256 of the token that is only taken for refused
 	check      *localapi.Check // of the token to be served
 	askedQuirk bool

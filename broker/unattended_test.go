@@ -129,7 +129,7 @@ func TestSettingAnUnattendedClientIsConfirmed(t *testing.T) {
 		if err := h.broker.ledger.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if r, ok := h.broker.preRegistered(issuerID); !ok || r.GrantType != client.GrantClientCredentials || r.Secret.Reveal() != "s" {
+		if r, ok := h.broker.signIns.PreRegistered(issuerID); !ok || r.GrantType != client.GrantClientCredentials || r.Secret.Reveal() != "s" {
 			t.Errorf("kept %+v, %v", r, ok)
 		}
 		h.broker.Close()

@@ -35,7 +35,8 @@ func TestServerThatNamesNoIssuer(t *testing.T) {
 			t.Errorf("token for %s from %s", first.Resource, first.Issuer)
 		}
 		q := h.questions()[0]
-		if !q.Unpublished || q.Issuer != serverOrigin || !slices.Contains(q.Notes, unpublishedNote) {
+		if !q.Unpublished || q.Issuer != serverOrigin || !slices.Contains(q.Notes, "This server does not say who issues its tokens, as MCP has wanted since June 2025. "+
+			"Valet Key would take the server itself for the issuer, which nobody else confirms.") {
 			t.Errorf("question %+v", q)
 		}
 		h.restart()

@@ -35,7 +35,10 @@ func (b *Broker) wish(ctx context.Context, w face.Wish) (server string, err erro
 	case face.WishClient:
 		return w.Server, b.wishClient(ctx, w)
 	case face.WishCancel:
-		return "", b.withSignIn(w.ID, func(s *signIn) { s.cancel() })
+		if !b.signIns.Cancel(w.ID) {
+			return "", over()
+		}
+		return "", nil
 	case face.WishOpenURL:
 		return "", b.wishOpenURL(ctx, w)
 	case face.WishForget:
@@ -80,30 +83,20 @@ func (b *Broker) wishClient(ctx context.Context, w face.WishClient) error {
 }
 
 func (b *Broker) wishOpenURL(ctx context.Context, w face.WishOpenURL) error {
-	var url string
-	if err := b.withSignIn(w.ID, func(s *signIn) { url = s.URL }); err != nil {
-		return err
-	}
+	under := b.signIns.Shown()
+	at := slices.IndexFunc(under, func(s face.SignIn) bool { return s.ID == w.ID })
 	switch {
+	case at < 0:
+		return over()
 	case b.cfg.OpenURL == nil:
 		return localapi.Errorf(localapi.ErrUnavailable, "no browser is opened here").WithHint("copy the link, and open it yourself")
-	case url == "":
+	case under[at].URL == "":
 		return localapi.Errorf(localapi.ErrUnavailable, "the page of this sign-in is not known yet").WithHint("try again in a moment")
 	}
-	return b.cfg.OpenURL(ctx, url)
+	return b.cfg.OpenURL(ctx, under[at].URL)
 }
 
-func (b *Broker) withSignIn(id string, do func(*signIn)) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.signIns {
-		if s.ID == id {
-			do(s)
-			return nil
-		}
-	}
-	return localapi.Errorf(localapi.ErrUnknownServer, "this sign-in is over")
-}
+func over() error { return localapi.Errorf(localapi.ErrUnknownServer, "this sign-in is over") }
 
 func (b *Broker) wishForget(ctx context.Context, w face.WishForget) error {
 	grants := b.ledger.ReachedBy(w.Resource, w.Account)
