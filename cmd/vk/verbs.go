@@ -27,16 +27,11 @@ type options struct {
 	name, via                          string
 	list, yes, print, noStart, explain bool
 	device                             bool
-	settings                           map[string]*setting // by the name of a quirk
+	wanted                             map[string]*bool     // of quirks, by name
+	values                             map[string]*[]string // of quirks that have one
 
 	assertionFile, enterprise, enterpriseID, enterpriseKeyID string
 	enterpriseSecretStdin, enterpriseKeyStdin, remove        bool
-}
-
-// setting is what a flag says of a quirk: that it is wanted, or the values it is given.
-type setting struct {
-	wanted bool
-	values []string
 }
 
 // verb is one thing vk can do.
@@ -127,23 +122,21 @@ func (p *program) token(ctx context.Context, o *options, args []string) error {
 
 func signInFlags(f *pflag.FlagSet, o *options) {
 	accessFlags(f, o)
-	o.settings = map[string]*setting{}
+	o.wanted, o.values = map[string]*bool{}, map[string]*[]string{}
 	o.settingFlags(f, true)
 	f.BoolVar(&o.device, "device", false, "sign in on another device, with a code that Valet Key shows, where the issuer can do that")
 	o.settingFlags(f, false)
 }
 
-// settingFlags are the flags of quirks that anybody may set: those that are given a value, or those that are not.
+// settingFlags are the flags of quirks that anybody may set: those that have a value, or those that have none.
 func (o *options) settingFlags(f *pflag.FlagSet, valued bool) {
 	for _, r := range quirk.Settings() {
-		if r.Who != quirk.Set || (r.Form != "") != valued {
-			continue
-		}
-		s, words := &setting{}, r.Setting()
-		if o.settings[r.Name] = s; valued {
-			f.StringArrayVar(&s.values, words.Flag, nil, words.Usage)
-		} else {
-			f.BoolVar(&s.wanted, words.Flag, false, words.Usage)
+		switch words := r.Setting(); {
+		case r.Who != quirk.Set || (r.Form != "") != valued:
+		case valued:
+			o.values[r.Name] = f.StringArray(words.Flag, nil, words.Usage)
+		default:
+			o.wanted[r.Name] = f.Bool(words.Flag, false, words.Usage)
 		}
 	}
 }
@@ -155,19 +148,16 @@ func (p *program) signIn(ctx context.Context, o *options, args []string) error {
 	}
 	req := localapi.SignInRequest{Resource: server, Account: o.account, Scopes: split(o.scopes), Device: o.device}
 	for _, r := range quirk.Settings() {
-		s, set := o.settings[r.Name], quirk.Quirk{Name: r.Name}
-		if s == nil {
-			continue
-		}
-		if s.values != nil {
-			set.Value = r.Join(s.values)
+		set := quirk.Quirk{Name: r.Name}
+		if values := o.values[r.Name]; values != nil && *values != nil {
+			set.Value = r.Join(*values)
 			if err := r.Check(set.Value); err != nil && !set.Over() {
 				return usage("signin", "--%s %v", r.Setting().Flag, err)
 			}
+		} else if wanted := o.wanted[r.Name]; wanted == nil || !*wanted {
+			continue
 		}
-		if s.wanted || s.values != nil {
-			req.Quirks = append(req.Quirks, set.String())
-		}
+		req.Quirks = append(req.Quirks, set.String())
 	}
 	grant, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grant, error) { return c.SignIn(ctx, req) })
 	if err != nil {
