@@ -28,6 +28,10 @@ type Config struct {
 	// LeaveFocus asks the desktop to leave the focus where it is when a window appears. It is called when the desktop knows
 	// the window and does not show it yet, and before that in vain. nil: the desktop does as it likes.
 	LeaveFocus func(fyne.Window)
+
+	// Places hears again and again where the controls of the windows are (see desk.places). nil: nobody does. A test
+	// that drives the windows finds them by their names so.
+	Places func(lines string)
 }
 
 // tickEvery is how often what depends on the time is drawn anew.
@@ -37,7 +41,7 @@ const tickEvery = 100 * time.Millisecond
 // gone. It must be called from the main goroutine.
 func Run(cfg Config) {
 	cfg.App.Settings().SetTheme(newTheme())
-	d := &desk{app: cfg.App, conn: cfg.Conn, takeFocus: cfg.TakeFocus, leaveFocus: cfg.LeaveFocus, now: time.Now, do: fyne.Do, ended: make(chan struct{}),
+	d := &desk{app: cfg.App, conn: cfg.Conn, takeFocus: cfg.TakeFocus, leaveFocus: cfg.LeaveFocus, hear: cfg.Places, now: time.Now, do: fyne.Do, ended: make(chan struct{}),
 		calls: map[uint64]func(*localapi.Error){}}
 	if d.takeFocus == nil {
 		d.takeFocus = func(bool) {}
@@ -63,6 +67,7 @@ type desk struct {
 	conn       *face.Conn
 	takeFocus  func(bool)
 	leaveFocus func(fyne.Window)
+	hear       func(places string) // nil: nobody wants to know
 	notify     func(title, words string)
 	now        func() time.Time
 	do         func(func())
@@ -116,6 +121,9 @@ func (d *desk) tick() {
 	}
 	if d.main != nil {
 		d.main.tick()
+	}
+	if d.hear != nil {
+		d.hear(d.places())
 	}
 }
 

@@ -135,7 +135,7 @@ func (v *mainDrawing) act(key, word, busy string, w weight, wish face.Wish) *but
 // sure asks before an action that takes something away.
 func (v *mainDrawing) sure(key, words, word, busy string, wish face.Wish) fyne.CanvasObject {
 	return over(newBlock(colorSunken, "", 8), pad(10, 12, 10, 12, vbox(6, text(plain(words)),
-		hbox(4, 0, fixed(1, 1), newButton(key+"-no", "Keep", ordinary, func() { v.on.confirm("") }), v.act(key, word, busy, danger, wish)))))
+		hbox(4, 0, fixed(1, 1), newButton("keep\n"+key, "Keep", ordinary, func() { v.on.confirm("") }), v.act(key, word, busy, danger, wish)))))
 }
 
 // empty is shown where a list has nothing.
