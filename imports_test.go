@@ -61,7 +61,11 @@ var floors = map[string]struct {
 	"internal/owned":       {nil, "the ground"},
 	"internal/demo":        {[]string{"internal/secret"}, "the demo's issuer and server know nothing of the inside"},
 	"internal/oauthtest":   {[]string{"internal/demo", "internal/secret"}, "a double for tests"},
-	"e2e":                  {[]string{"*"}, "it tests everything"},
+	"e2e/rig":              {[]string{"internal/demo", "localapi", "oauthflow"}, "it runs the programs as they are, and is a host, an issuer and a server beside them"},
+	"e2e/headless":         {nil, "it holds tests alone, which stand on e2e/rig"},
+	"e2e/desktop":          {nil, "it holds tests alone, which stand on e2e/rig"},
+	"e2e/hosts":            {nil, "it holds tests alone, which stand on e2e/rig"},
+	"e2e/issuers":          {nil, "it holds tests alone, which stand on e2e/rig"},
 	"e2e/bench":            {[]string{"*"}, "it measures everything"},
 	"e2e/conformance":      {[]string{"localapi"}, "a host knows nothing of the inside, but when the app is ready"},
 	"e2e/mutate":           {nil, "it reads and breaks files, and needs no code of theirs"},
@@ -87,7 +91,7 @@ var unreachable = map[string][]string{
 }
 
 // environs are the packages that may read the environment: programs, and localapi for the socket's address.
-var environs = []string{".", "cmd/vk", "internal/demo/vkdemo", "localapi", "e2e", "e2e/bench", "e2e/conformance"}
+var environs = []string{".", "cmd/vk", "internal/demo/vkdemo", "localapi", "e2e/rig", "e2e/bench", "e2e/conformance"}
 
 // revealers are the files that may open a secret.Text, and for whom.
 var revealers = map[string]string{
