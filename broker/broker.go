@@ -76,7 +76,6 @@ type Config struct {
 // Broker decides. It implements localapi.Backend. Its methods are safe for concurrent use.
 type Broker struct {
 	cfg        Config
-	flow       *oauthflow.Flow
 	ledger     *ledger.Ledger
 	tokens     *tokens.Tokens
 	enterprise *enterprise.Identities
@@ -112,12 +111,12 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 	b := &Broker{cfg: cfg, activity: log, consents: newConsents(), uses: newUses()}
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
-	b.flow = cfg.Flow(func(req oauthflow.Request, page oauthflow.Page) { b.signIns.ShowPage(req, page) })
+	flow := cfg.Flow(func(req oauthflow.Request, page oauthflow.Page) { b.signIns.ShowPage(req, page) })
 	b.desk = asking.New(b.ctx, asking.Config{Ask: cfg.Ask, OnChange: cfg.OnChange, Settled: b.noteSettled, Halted: b.halted})
 	b.ledger = ledger.Open(b.ctx, ledger.Config{Store: cfg.Store, Changed: cfg.OnChange, Gone: b.gone, Log: cfg.Log})
-	b.enterprise = enterprise.New(enterprise.Config{Flow: b.flow, Discovery: cfg.Discovery, Ledger: b.ledger, Log: cfg.Log})
+	b.enterprise = enterprise.New(enterprise.Config{Flow: flow, Discovery: cfg.Discovery, Ledger: b.ledger, Log: cfg.Log})
 	b.signIns = signin.New(b.ctx, signin.Config{
-		Flow: b.flow, Discovery: cfg.Discovery, Ledger: b.ledger, WrittenClient: cfg.Clients, WrittenQuirks: cfg.Settings,
+		Flow: flow, Discovery: cfg.Discovery, Ledger: b.ledger, WrittenClient: cfg.Clients, WrittenQuirks: cfg.Settings,
 		Ask: func(ctx context.Context, q face.Question) (face.Answer, error) {
 			answer, _, err := b.ask(ctx, q)
 			return answer, err
@@ -127,7 +126,10 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 		Opens:   cfg.OpenURL != nil, Log: b.activity.add, Changed: cfg.OnChange,
 	})
 	b.tokens = tokens.New(b.ctx, tokens.Config{
-		Flow: b.flow, Discovery: cfg.Discovery, Settled: b.signIns.Quirks, Obtain: b.obtain, Unknown: b.signIns.Unknown,
+		Flow: flow, Discovery: cfg.Discovery, Settled: b.signIns.Quirks, Unknown: b.signIns.Unknown,
+		Obtain: func(ctx context.Context, rec ledger.Record, request oauthflow.Request) (*oauthflow.Tokens, string, error) {
+			return b.obtain(ctx, flow, rec, request)
+		},
 		Log: b.activity.add, Changed: cfg.OnChange,
 	})
 	b.jobs.Go(func() {
@@ -151,7 +153,7 @@ func (b *Broker) Close() {
 
 // obtain gets new tokens for a client that gets them by itself. It is the person's own, and what they say of it now counts,
 // not what the record remembers.
-func (b *Broker) obtain(ctx context.Context, rec ledger.Record, request oauthflow.Request) (*oauthflow.Tokens, string, error) {
+func (b *Broker) obtain(ctx context.Context, flow *oauthflow.Flow, rec ledger.Record, request oauthflow.Request) (*oauthflow.Tokens, string, error) {
 	now, ok := b.signIns.PreRegistered(rec.Issuer)
 	if !ok || now.GrantType != rec.Registration.GrantType || now.ClientID != rec.Registration.ClientID || ledger.EnterpriseOf(now) != rec.Enterprise() {
 		return nil, "", localapi.Errorf(localapi.ErrSignInRequired, "the client %s at %s, which signs in by itself, was taken away", rec.Registration.ClientID, words.Host(rec.Issuer)).
@@ -165,7 +167,7 @@ func (b *Broker) obtain(ctx context.Context, rec ledger.Record, request oauthflo
 	if err != nil {
 		return nil, "", err
 	}
-	got, err := b.flow.Obtain(ctx, request)
+	got, err := flow.Obtain(ctx, request)
 	if b.enterprise.Disowned(ctx, request.Registration, rec.Account, err) {
 		return nil, enterprise.ErrSignIn.Error(), err
 	}
