@@ -26,11 +26,12 @@ var floors = map[string]struct {
 	may []string
 	why string
 }{
-	".":                    {[]string{"app", "assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "internal/untrusted", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "quirk", "terminal", "tray"}, "a program wires everything"},
+	".":                    {[]string{"app", "assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "tray", "windows"}, "a program wires everything"},
 	"cmd/vk":               {[]string{"bridge", "client", "hosts", "internal/secret", "internal/untrusted", "localapi", "peer", "quirk"}, "the command line starts in milliseconds and holds no secret"},
 	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
 	"app":                  {[]string{"assets", "client", "face", "internal/secret", "internal/untrusted", "localapi", "peer", "quirk"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},
+	"windows":              {[]string{"face", "localapi"}, "it starts the windows and carries what they say"},
 	"terminal":             {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"gateway":              {[]string{"discovery", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
 	"bridge":               {[]string{"localapi"}, "it carries messages and knows nothing of what is in them that is secret"},

@@ -19,6 +19,7 @@ import (
 	"github.com/valetkey/valetkey/assets"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/tray"
+	"github.com/valetkey/valetkey/windows"
 )
 
 // appID is the program's name for desktops, as in FyneApp.toml.
@@ -26,7 +27,7 @@ const appID = "com.github.valetkey.valetkey"
 
 // window is the role that shows windows. It ends with the last of them.
 func window() error {
-	conn, err := face.Inherited()
+	conn, err := windows.Inherited()
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ var errNoDisplay = errors.New("there is no display")
 
 // desktop is the face of windows and the tray. What a window shows of a sign-in is written down as well.
 type desktop struct {
-	windows *face.Windows
+	windows *windows.Windows
 	icon    *tray.Tray
 	written face.Nobody
 	log     *slog.Logger
@@ -85,7 +86,7 @@ type desktop struct {
 
 func newDesktop(self string, wish func(context.Context, face.Wish) error, log *slog.Logger) face.Face {
 	d := &desktop{written: face.Nobody{Out: os.Stderr}, log: log}
-	d.windows = face.NewWindows(face.WindowsConfig{
+	d.windows = windows.New(windows.Config{
 		Command: func() *exec.Cmd {
 			cmd := exec.Command(self, roleWindow)
 			cmd.Stderr = os.Stderr

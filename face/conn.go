@@ -92,7 +92,7 @@ type Conn struct {
 	sending sync.Mutex
 }
 
-// NewConn speaks over rw. The ends that the two processes use come from [Windows] and [Inherited].
+// NewConn speaks over rw. The ends that the two processes use come from package windows.
 func NewConn(rw io.ReadWriteCloser) *Conn {
 	return &Conn{rw: rw, r: bufio.NewReaderSize(rw, 32<<10)}
 }
@@ -100,31 +100,39 @@ func NewConn(rw io.ReadWriteCloser) *Conn {
 // Close ends both directions; a Receive that waits returns.
 func (c *Conn) Close() error { return c.rw.Close() }
 
-// Send writes one message. It waits while the other side reads nothing.
+// Send writes one message. It waits while the other side reads nothing. A state that is too large goes without its oldest
+// activity.
 func (c *Conn) Send(m Message) error {
 	line, err := encode(m)
 	if err != nil {
 		return err
 	}
-	return c.write(line)
-}
-
-func (c *Conn) write(line []byte) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	_, err := c.rw.Write(line)
+	_, err = c.rw.Write(line)
+	return err
+}
+
+// Check says beforehand why Send would not write m.
+func (m Message) Check() error {
+	_, err := encode(m)
 	return err
 }
 
 func encode(m Message) ([]byte, error) {
 	line, err := json.Marshal(m)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("encode a message: %w", err)
-	}
-	if len(line) >= maxMessage {
+	case len(line) < maxMessage:
+		return append(line, '\n'), nil
+	case m.State == nil || len(m.State.Activity) == 0:
 		return nil, ErrTooLarge
 	}
-	return append(line, '\n'), nil
+	less := *m.State
+	less.Activity = less.Activity[:len(less.Activity)/2]
+	m.State = &less
+	return encode(m)
 }
 
 // Receive waits for the next message. io.EOF: the other side is gone. After any error the connection is of no use.

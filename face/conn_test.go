@@ -105,3 +105,48 @@ func TestOnlyTheAnswerCarriesASecret(t *testing.T) {
 		t.Errorf("the pair does not carry it: %s", b)
 	}
 }
+
+func TestOffered(t *testing.T) {
+	q := Question{Modes: []string{localapi.ModeOnce}, Scopes: []Scope{{Name: "read", Required: true}, {Name: "write"}}}
+	q.Issuers = []string{"https://one.example", "https://two.example"}
+	q.Vias = []string{ViaBrowser, ViaDevice}
+	tests := map[string]struct {
+		kind string
+		a    Answer
+		ok   bool
+	}{
+		"no":                     {KindConsent, Answer{Answered: true}, true},
+		"nobody":                 {KindConsent, Answer{}, true},
+		"yes":                    {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}}, true},
+		"other mode":             {KindConsent, Answer{Answered: true, Allow: true, Mode: "always", Scopes: []string{"read"}}, false},
+		"other scope":            {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read", "admin"}}, false},
+		"without required scope": {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"write"}}, false},
+		"no client ID":           {KindClientID, Answer{Answered: true, Allow: true, Scopes: []string{"read"}}, false},
+		"client ID":              {KindClientID, Answer{Answered: true, Allow: true, ClientID: "x", Scopes: []string{"read"}}, true},
+		"way":                    {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Via: ViaDevice}, true},
+		"no such way":            {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Via: ViaAddress}, false},
+		"issuer":                 {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://two.example"}, true},
+		"other issuer":           {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://evil.example"}, false},
+	}
+	for name, test := range tests {
+		q.Kind = test.kind
+		if err := q.Offers(test.a); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHugeStateLosesOldActivityOnly(t *testing.T) {
+	s := State{Version: "1"}
+	for i := range 200 {
+		s.Activity = append(s.Activity, Entry{Rule: strings.Repeat("r", 20_000), PID: i})
+	}
+	line, err := encode(Message{State: &s})
+	if err != nil || len(line) > maxMessage {
+		t.Fatalf("%d bytes, %v", len(line), err)
+	}
+	m, err := NewConn(readOnly{strings.NewReader(string(line))}).Receive()
+	if err != nil || len(m.State.Activity) != 50 || m.State.Activity[0].PID != 0 {
+		t.Errorf("%d entries, %v; want the newest 50", len(m.State.Activity), err)
+	}
+}

@@ -4,6 +4,9 @@ package face
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,6 +142,40 @@ type Answer struct {
 	Pause        bool        `json:"pause,omitempty"`         // of a no: quiet for this host
 	ClientID     string      `json:"client_id,omitempty"`     // of a yes to KindClientID
 	ClientSecret secret.Text `json:"-"`                       // the face's own codec carries it
+}
+
+// Offers says why an answer is none that q offers; nil: it is one.
+func (q Question) Offers(a Answer) error {
+	if !a.Answered || !a.Allow {
+		return nil
+	}
+	switch q.Kind {
+	case KindConsent:
+		if !slices.Contains(q.Modes, a.Mode) {
+			return fmt.Errorf("mode %q was not offered", a.Mode)
+		}
+	case KindClientID:
+		if a.ClientID == "" {
+			return errors.New("a yes without a client ID")
+		}
+	}
+	if a.Issuer != "" && !slices.Contains(q.Issuers, a.Issuer) {
+		return fmt.Errorf("issuer %q was not offered", a.Issuer)
+	}
+	if a.Via != "" && !slices.Contains(q.Vias, a.Via) {
+		return fmt.Errorf("the way %q was not offered", a.Via)
+	}
+	for _, name := range a.Scopes {
+		if !slices.ContainsFunc(q.Scopes, func(s Scope) bool { return s.Name == name }) {
+			return fmt.Errorf("scope %q was not offered", name)
+		}
+	}
+	for _, s := range q.Scopes {
+		if s.Required && !slices.Contains(a.Scopes, s.Name) {
+			return fmt.Errorf("required scope %q is missing", s.Name)
+		}
+	}
+	return nil
 }
 
 // State is everything a window or the tray draws.

@@ -1,4 +1,6 @@
-package face
+// Package windows is the resident process's side of the windows: it starts the process that shows them when there is something
+// to show, and takes answers from the pair it gave that process and from nowhere else.
+package windows
 
 import (
 	"context"
@@ -11,11 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 )
 
-// ErrNoFace says that no window could be shown, so the person was not asked.
-var ErrNoFace = errors.New("no window can be shown")
+// ErrNotShown says that no window could be shown, so the person was not asked.
+var ErrNotShown = errors.New("no window can be shown")
 
 const (
 	maxChildren = 2  // window processes that one question is given to: a crash is forgiven once
@@ -28,15 +31,15 @@ const (
 	pageMissed = 500 * time.Millisecond
 )
 
-// WindowsConfig says how a window process is started and who hears its wishes.
-type WindowsConfig struct {
+// Config says how a window process is started and who hears its wishes.
+type Config struct {
 	// Command makes the command that runs our own program in its window role. Its ExtraFiles (on Windows: Stdin and
 	// Stdout) must be free.
 	Command func() *exec.Cmd
 
 	// OnWish does what the person wants. It is called in a goroutine of its own; ctx ends with Close, not with the
 	// window. An error that is no *localapi.Error is shown as an internal one.
-	OnWish func(ctx context.Context, w Wish) error
+	OnWish func(ctx context.Context, w face.Wish) error
 
 	// OnLost hears of a window process that crashed, or could not be started. nil: nobody does.
 	OnLost func(error)
@@ -44,18 +47,17 @@ type WindowsConfig struct {
 	Log *slog.Logger // nil: no log
 }
 
-// Windows is the resident process's side: it starts the window process when there is something to show, and takes
-// answers from the pair it gave that process and from nowhere else.
+// Windows is the window process, whether it runs now or not. Its methods are safe for concurrent use.
 type Windows struct {
-	cfg   WindowsConfig
+	cfg   Config
 	ctx   context.Context
 	stop  context.CancelFunc
 	lives sync.WaitGroup // children and wishes
 	slots chan struct{}  // bounds wishes
 	stuck time.Duration  // the constant, but in tests
 
-	state atomic.Pointer[State] // newest; with child, so that Update never waits
-	child atomic.Pointer[child] // nil: none runs. Stored under mu
+	state atomic.Pointer[face.State] // newest; with child, so that Update never waits
+	child atomic.Pointer[child]      // nil: none runs. Stored under mu
 
 	mu      sync.Mutex
 	closed  bool
@@ -66,14 +68,14 @@ type Windows struct {
 
 // asked is a question without an answer yet.
 type asked struct {
-	question Question
-	children int         // window processes it was given to
-	answer   chan Answer // room for one
-	failed   chan error  // room for one
+	question face.Question
+	children int              // window processes it was given to
+	answer   chan face.Answer // room for one
+	failed   chan error       // room for one
 }
 
-// NewWindows starts nothing yet.
-func NewWindows(cfg WindowsConfig) *Windows {
+// New starts nothing yet.
+func New(cfg Config) *Windows {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -83,31 +85,31 @@ func NewWindows(cfg WindowsConfig) *Windows {
 }
 
 // Ask shows q and waits for the person. When ctx ends or q.Deadline passes, the question is withdrawn and the answer is
-// the zero one: nobody answered. An error means that the person could not be asked: ErrNoFace, ErrTooLarge.
-func (w *Windows) Ask(ctx context.Context, q Question) (Answer, error) {
+// the zero one: nobody answered. An error means that the person could not be asked: ErrNotShown, face.ErrTooLarge.
+func (w *Windows) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
 	if !q.Deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
 		defer cancel()
 	}
 	if ctx.Err() != nil {
-		return Answer{}, nil
+		return face.Answer{}, nil
 	}
-	if _, err := encode(Message{Question: &q}); err != nil {
-		return Answer{}, err
+	if err := (face.Message{Question: &q}).Check(); err != nil {
+		return face.Answer{}, err
 	}
-	a := &asked{question: q, answer: make(chan Answer, 1), failed: make(chan error, 1)}
+	a := &asked{question: q, answer: make(chan face.Answer, 1), failed: make(chan error, 1)}
 	if err := w.add(a); err != nil {
-		return Answer{}, err
+		return face.Answer{}, err
 	}
 	defer w.remove(a)
 	select {
 	case answer := <-a.answer:
 		return answer, nil
 	case err := <-a.failed:
-		return Answer{}, err
+		return face.Answer{}, err
 	case <-ctx.Done():
-		return Answer{}, nil
+		return face.Answer{}, nil
 	}
 }
 
@@ -123,7 +125,7 @@ func (w *Windows) add(a *asked) error {
 	}
 	w.waiting = append(w.waiting, a)
 	a.children++
-	c.send(Message{Question: &a.question})
+	c.send(face.Message{Question: &a.question})
 	return nil
 }
 
@@ -134,7 +136,7 @@ func (w *Windows) remove(a *asked) {
 	before := len(w.waiting)
 	w.waiting = slices.DeleteFunc(w.waiting, func(b *asked) bool { return a == b })
 	if c := w.child.Load(); c != nil && len(w.waiting) < before {
-		c.send(Message{Withdraw: a.question.ID})
+		c.send(face.Message{Withdraw: a.question.ID})
 	}
 }
 
@@ -152,7 +154,7 @@ func (w *Windows) Show(page string) {
 	w.mu.Lock()
 	c, err := w.running()
 	if err == nil {
-		c.send(Message{Page: page})
+		c.send(face.Message{Page: page})
 		w.page, w.paged = page, time.Now()
 	}
 	w.mu.Unlock()
@@ -163,7 +165,7 @@ func (w *Windows) Show(page string) {
 
 // Update gives the windows a newer state to draw. It never waits; states that a slow window has not taken yet are
 // skipped. The caller must not change what s points to afterwards.
-func (w *Windows) Update(s State) {
+func (w *Windows) Update(s face.State) {
 	w.state.Store(&s)
 	if c := w.child.Load(); c != nil {
 		c.wake()
@@ -175,11 +177,11 @@ func (w *Windows) Close() {
 	w.mu.Lock()
 	w.closed = true
 	c := w.child.Load()
-	w.fail(func(*asked) bool { return true }, ErrNoFace)
+	w.fail(func(*asked) bool { return true }, ErrNotShown)
 	w.mu.Unlock()
 	w.stop()
 	if c != nil {
-		c.send(Message{Quit: true})
+		c.send(face.Message{Quit: true})
 		c.killAfter(grace)
 	}
 	ended := make(chan struct{})
@@ -200,14 +202,14 @@ func (w *Windows) isClosed() bool {
 // running returns the window process, after starting it if there is none. The caller holds mu.
 func (w *Windows) running() (*child, error) {
 	if w.closed {
-		return nil, ErrNoFace
+		return nil, ErrNotShown
 	}
 	if c := w.child.Load(); c != nil {
 		return c, nil
 	}
 	c, err := startChild(w.cfg.Command(), &w.state, w.stuck)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoFace, err)
+		return nil, fmt.Errorf("%w: %w", ErrNotShown, err)
 	}
 	w.child.Store(c)
 	w.lives.Go(func() { w.listen(c) })
@@ -216,7 +218,7 @@ func (w *Windows) running() (*child, error) {
 
 // listen takes what c says until it ends, then gives the questions it left unanswered to another one.
 func (w *Windows) listen(c *child) {
-	err := c.receive(func(m Message) error {
+	err := c.receive(func(m face.Message) error {
 		switch {
 		case m.Answer != nil:
 			w.answered(m.Answer)
@@ -232,7 +234,7 @@ func (w *Windows) listen(c *child) {
 
 	w.mu.Lock()
 	w.child.CompareAndSwap(c, nil)
-	w.fail(func(a *asked) bool { return a.children >= maxChildren }, ErrNoFace)
+	w.fail(func(a *asked) bool { return a.children >= maxChildren }, ErrNotShown)
 	// A process that ends this soon after it was to show a page had closed its last window already.
 	missed := w.page
 	if time.Since(w.paged) > pageMissed {
@@ -246,10 +248,10 @@ func (w *Windows) listen(c *child) {
 		} else {
 			for _, a := range w.waiting {
 				a.children++
-				next.send(Message{Question: &a.question})
+				next.send(face.Message{Question: &a.question})
 			}
 			if missed != "" {
-				next.send(Message{Page: missed})
+				next.send(face.Message{Page: missed})
 			}
 		}
 	}
@@ -278,7 +280,7 @@ func (w *Windows) fail(match func(*asked) bool, err error) {
 	})
 }
 
-func (w *Windows) answered(m *Answered) {
+func (w *Windows) answered(m *face.Answered) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.find(m.ID)
@@ -286,64 +288,30 @@ func (w *Windows) answered(m *Answered) {
 		return // withdrawn while the answer was on its way
 	}
 	answer := m.Answer
-	if err := offered(a.question, answer); err != nil {
+	if err := a.question.Offers(answer); err != nil {
 		w.cfg.Log.Error("the window's answer does not fit its question", "question", m.ID, "error", err)
-		answer = Answer{}
+		answer = face.Answer{}
 	}
 	w.waiting = slices.DeleteFunc(w.waiting, func(b *asked) bool { return a == b })
 	a.answer <- answer
 }
 
-// offered says why an answer is none that the question offers.
-func offered(q Question, a Answer) error {
-	if !a.Answered || !a.Allow {
-		return nil
-	}
-	switch q.Kind {
-	case KindConsent:
-		if !slices.Contains(q.Modes, a.Mode) {
-			return fmt.Errorf("mode %q was not offered", a.Mode)
-		}
-	case KindClientID:
-		if a.ClientID == "" {
-			return errors.New("a yes without a client ID")
-		}
-	}
-	if a.Issuer != "" && !slices.Contains(q.Issuers, a.Issuer) {
-		return fmt.Errorf("issuer %q was not offered", a.Issuer)
-	}
-	if a.Via != "" && !slices.Contains(q.Vias, a.Via) {
-		return fmt.Errorf("the way %q was not offered", a.Via)
-	}
-	for _, name := range a.Scopes {
-		if !slices.ContainsFunc(q.Scopes, func(s Scope) bool { return s.Name == name }) {
-			return fmt.Errorf("scope %q was not offered", name)
-		}
-	}
-	for _, s := range q.Scopes {
-		if s.Required && !slices.Contains(a.Scopes, s.Name) {
-			return fmt.Errorf("required scope %q is missing", s.Name)
-		}
-	}
-	return nil
-}
-
 // wished does a wish in the background and tells the window what became of it.
-func (w *Windows) wished(c *child, m Wanted) {
+func (w *Windows) wished(c *child, m face.Wanted) {
 	select {
 	case w.slots <- struct{}{}:
 	default:
-		c.send(Message{Result: &Result{m.Call, localapi.Errorf(localapi.ErrUnavailable, "too much is under way").
+		c.send(face.Message{Result: &face.Result{Call: m.Call, Err: localapi.Errorf(localapi.ErrUnavailable, "too much is under way").
 			WithHint("wait until something has ended, then try again")}})
 		return
 	}
 	w.lives.Go(func() {
 		defer func() { <-w.slots }()
 		err := w.cfg.OnWish(w.ctx, m.Wish)
-		result := &Result{Call: m.Call}
+		result := &face.Result{Call: m.Call}
 		if err != nil && !errors.As(err, &result.Err) {
 			result.Err = localapi.Errorf(localapi.ErrInternal, "%v", err)
 		}
-		c.send(Message{Result: result})
+		c.send(face.Message{Result: result})
 	})
 }

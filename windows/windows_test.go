@@ -1,4 +1,4 @@
-package face
+package windows
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -32,12 +33,15 @@ var awaitMessage = func() {}
 
 // window is a window process without a display. What it is told it reports in wishes, so that tests see it.
 func window(role string) int {
-	conn, err := Inherited()
+	end, err := inherited()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 9
 	}
-	report := func(what, id string) { conn.Send(Message{Wish: &Wanted{Call: 1, Wish: report{what, id}.wish()}}) }
+	conn := face.NewConn(end)
+	report := func(what, id string) {
+		conn.Send(face.Message{Wish: &face.Wanted{Call: 1, Wish: report{what, id}.wish()}})
+	}
 	switch role {
 	case "deaf":
 		time.Sleep(10 * limit) // ends by force
@@ -45,9 +49,9 @@ func window(role string) int {
 		awaitMessage()
 		return 0 // with the message unread
 	case "huge":
-		conn.write([]byte(strings.Repeat("x", 2*maxMessage)))
+		end.Write([]byte(strings.Repeat("x", 2<<20)))
 	case "chatter":
-		conn.write([]byte("{\"quit\":true}\n"))
+		end.Write([]byte("{\"quit\":true}\n"))
 	}
 	for {
 		m, err := conn.Receive()
@@ -55,7 +59,7 @@ func window(role string) int {
 			return 0
 		}
 		if (m.Question != nil || m.Page != "") && role != "hung" {
-			conn.Send(Message{Taken: true})
+			conn.Send(face.Message{Taken: true})
 		}
 		switch {
 		case m.Quit:
@@ -66,12 +70,12 @@ func window(role string) int {
 		case m.Question != nil && role == "leave":
 			return 0
 		case m.Question != nil && role == "answer":
-			conn.Send(Message{Answer: &Answered{m.Question.ID, yes(*m.Question)}})
+			conn.Send(face.Message{Answer: &face.Answered{ID: m.Question.ID, Answer: yes(*m.Question)}})
 		case m.Question != nil && role == "forge":
 			a := yes(*m.Question)
 			a.Mode = "for ever"
-			conn.Send(Message{Answer: &Answered{"another question", yes(*m.Question)}})
-			conn.Send(Message{Answer: &Answered{m.Question.ID, a}})
+			conn.Send(face.Message{Answer: &face.Answered{ID: "another question", Answer: yes(*m.Question)}})
+			conn.Send(face.Message{Answer: &face.Answered{ID: m.Question.ID, Answer: a}})
 		case m.Question != nil:
 			report("question", m.Question.ID)
 		case m.Withdraw != "":
@@ -86,8 +90,8 @@ func window(role string) int {
 	}
 }
 
-func yes(q Question) Answer {
-	a := Answer{Answered: true, Allow: true, ClientID: "id for " + q.ID, ClientSecret: secret.New("secret for " + q.ID)}
+func yes(q face.Question) face.Answer {
+	a := face.Answer{Answered: true, Allow: true, ClientID: "id for " + q.ID, ClientSecret: secret.New("secret for " + q.ID)}
 	if len(q.Modes) > 0 {
 		a.Mode = q.Modes[0]
 	}
@@ -100,10 +104,10 @@ func yes(q Question) Answer {
 // report is what the window process of a test was told, carried by a wish.
 type report struct{ what, id string }
 
-func (r report) wish() Wish { return WishDisconnect{Program: r.what, Name: r.id} }
+func (r report) wish() face.Wish { return face.WishDisconnect{Program: r.what, Name: r.id} }
 
-func reported(w Wish) report {
-	d, _ := w.(WishDisconnect)
+func reported(w face.Wish) report {
+	d, _ := w.(face.WishDisconnect)
 	return report{d.Program, d.Name}
 }
 
@@ -111,14 +115,14 @@ func reported(w Wish) report {
 type harness struct {
 	*Windows
 	started atomic.Int32
-	wishes  chan Wish
-	heard   []Wish // taken from wishes: each is done in a goroutine of its own, so they come in any order
+	wishes  chan face.Wish
+	heard   []face.Wish // taken from wishes: each is done in a goroutine of its own, so they come in any order
 	lost    chan error
 }
 
 func start(t *testing.T, roles ...string) *harness {
-	h := &harness{wishes: make(chan Wish, 1000), lost: make(chan error, 100)}
-	h.Windows = NewWindows(WindowsConfig{
+	h := &harness{wishes: make(chan face.Wish, 1000), lost: make(chan error, 100)}
+	h.Windows = New(Config{
 		Command: func() *exec.Cmd {
 			n := int(h.started.Add(1))
 			cmd := exec.Command(os.Args[0], "window-for-test", roles[min(n, len(roles))-1])
@@ -126,7 +130,7 @@ func start(t *testing.T, roles ...string) *harness {
 			cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // else every end takes a second under -race
 			return cmd
 		},
-		OnWish: func(_ context.Context, wish Wish) error {
+		OnWish: func(_ context.Context, wish face.Wish) error {
 			h.wishes <- wish
 			if r := reported(wish); r.what == "page" {
 				return localapi.Errorf(localapi.ErrDiscovery, "nothing at %s", r.id).WithHint("look again")
@@ -143,7 +147,7 @@ func (h *harness) wait(t *testing.T, what, id string) {
 	t.Helper()
 	timeout := time.After(limit)
 	for {
-		if slices.ContainsFunc(h.heard, func(w Wish) bool { return reported(w) == report{what, id} }) {
+		if slices.ContainsFunc(h.heard, func(w face.Wish) bool { return reported(w) == report{what, id} }) {
 			return
 		}
 		select {
@@ -155,9 +159,9 @@ func (h *harness) wait(t *testing.T, what, id string) {
 	}
 }
 
-func question(id string) Question {
-	return Question{ID: id, Kind: KindConsent, Modes: []string{localapi.ModeOnce}, Deadline: time.Now().Add(limit),
-		Scopes: []Scope{{Name: "read", Required: true}, {Name: "write"}}}
+func question(id string) face.Question {
+	return face.Question{ID: id, Kind: face.KindConsent, Modes: []string{localapi.ModeOnce}, Deadline: time.Now().Add(limit),
+		Scopes: []face.Scope{{Name: "read", Required: true}, {Name: "write"}}}
 }
 
 func TestAnswerCrossesThePairWithItsSecret(t *testing.T) {
@@ -172,7 +176,7 @@ func TestAnswerCrossesThePairWithItsSecret(t *testing.T) {
 	if a.ClientID != "id for q1" || a.ClientSecret.Reveal() != "secret for q1" {
 		t.Errorf("client ID %q, secret %q", a.ClientID, a.ClientSecret.Reveal())
 	}
-	if printed := fmt.Sprintf("%+v %#v", Message{Answer: &Answered{"q1", a}}, a); strings.Contains(printed, "secret for") {
+	if printed := fmt.Sprintf("%+v %#v", face.Message{Answer: &face.Answered{ID: "q1", Answer: a}}, a); strings.Contains(printed, "secret for") {
 		t.Errorf("printed: %s", printed)
 	}
 }
@@ -186,7 +190,7 @@ func TestManyQuestionsAtOnceShareOneWindowProcess(t *testing.T) {
 			if a, err := h.Ask(t.Context(), question(id)); err != nil || a.ClientID != "id for "+id {
 				t.Errorf("%s: %+v, %v", id, a, err)
 			}
-			h.Update(State{Version: id})
+			h.Update(face.State{Version: id})
 		})
 	}
 	group.Wait()
@@ -229,7 +233,7 @@ func TestLostProcess(t *testing.T) {
 		lost      bool
 	}{
 		"crashes once":                    {[]string{"crash", "answer"}, 2, true, nil, true},
-		"crashes always":                  {[]string{"crash"}, 2, false, ErrNoFace, true},
+		"crashes always":                  {[]string{"crash"}, 2, false, ErrNotShown, true},
 		"ends while the question arrives": {[]string{"leave", "answer"}, 2, true, nil, false},
 		"ends without reading":            {[]string{"turn-away", "answer"}, 2, true, nil, false},
 		"sends 2 MiB":                     {[]string{"huge", "answer"}, 2, true, nil, true},
@@ -285,8 +289,8 @@ func TestAWindowProcessThatStandsStill(t *testing.T) {
 
 func TestPageForAWindowProcessThatIsEnding(t *testing.T) {
 	h := start(t, "turn-away", "ask")
-	h.Show(PageServers)
-	h.wait(t, "page", PageServers)
+	h.Show(face.PageServers)
+	h.wait(t, "page", face.PageServers)
 	if n := h.started.Load(); n != 2 {
 		t.Errorf("%d processes, want 2", n)
 	}
@@ -294,15 +298,15 @@ func TestPageForAWindowProcessThatIsEnding(t *testing.T) {
 
 func TestNoProgram(t *testing.T) {
 	lost := make(chan error, 1)
-	w := NewWindows(WindowsConfig{Command: func() *exec.Cmd { return exec.Command("/nowhere/valetkey") },
+	w := New(Config{Command: func() *exec.Cmd { return exec.Command("/nowhere/valetkey") },
 		OnLost: func(err error) { lost <- err }})
 	defer w.Close()
-	if _, err := w.Ask(t.Context(), question("q1")); !errors.Is(err, ErrNoFace) {
-		t.Errorf("error %v, want ErrNoFace", err)
+	if _, err := w.Ask(t.Context(), question("q1")); !errors.Is(err, ErrNotShown) {
+		t.Errorf("error %v, want ErrNotShown", err)
 	}
-	w.Show(PageServers)
-	if err := <-lost; !errors.Is(err, ErrNoFace) {
-		t.Errorf("lost %v, want ErrNoFace", err)
+	w.Show(face.PageServers)
+	if err := <-lost; !errors.Is(err, ErrNotShown) {
+		t.Errorf("lost %v, want ErrNotShown", err)
 	}
 }
 
@@ -313,41 +317,11 @@ func TestForgedAnswersAreNoAnswers(t *testing.T) {
 	}
 }
 
-func TestOffered(t *testing.T) {
-	q := question("q1")
-	q.Issuers = []string{"https://one.example", "https://two.example"}
-	q.Vias = []string{ViaBrowser, ViaDevice}
-	tests := map[string]struct {
-		kind string
-		a    Answer
-		ok   bool
-	}{
-		"no":                     {KindConsent, Answer{Answered: true}, true},
-		"nobody":                 {KindConsent, Answer{}, true},
-		"yes":                    {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}}, true},
-		"other mode":             {KindConsent, Answer{Answered: true, Allow: true, Mode: "always", Scopes: []string{"read"}}, false},
-		"other scope":            {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read", "admin"}}, false},
-		"without required scope": {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"write"}}, false},
-		"no client ID":           {KindClientID, Answer{Answered: true, Allow: true, Scopes: []string{"read"}}, false},
-		"client ID":              {KindClientID, Answer{Answered: true, Allow: true, ClientID: "x", Scopes: []string{"read"}}, true},
-		"way":                    {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Via: ViaDevice}, true},
-		"no such way":            {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Via: ViaAddress}, false},
-		"issuer":                 {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://two.example"}, true},
-		"other issuer":           {KindConsent, Answer{Answered: true, Allow: true, Mode: "once", Scopes: []string{"read"}, Issuer: "https://evil.example"}, false},
-	}
-	for name, test := range tests {
-		q.Kind = test.kind
-		if err := offered(q, test.a); (err == nil) != test.ok {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func TestHugeQuestionIsRefusedAndNothingStarted(t *testing.T) {
 	h := start(t, "answer")
 	q := question("q1")
-	q.Reason = strings.Repeat("x", maxMessage)
-	if _, err := h.Ask(t.Context(), q); !errors.Is(err, ErrTooLarge) {
+	q.Reason = strings.Repeat("x", 1<<20)
+	if _, err := h.Ask(t.Context(), q); !errors.Is(err, face.ErrTooLarge) {
 		t.Errorf("error %v, want ErrTooLarge", err)
 	}
 	if h.started.Load() != 0 {
@@ -355,43 +329,28 @@ func TestHugeQuestionIsRefusedAndNothingStarted(t *testing.T) {
 	}
 }
 
-func TestHugeStateLosesOldActivityOnly(t *testing.T) {
-	s := State{Version: "1"}
-	for i := range 200 {
-		s.Activity = append(s.Activity, Entry{Rule: strings.Repeat("r", 20_000), PID: i})
-	}
-	line, err := encodeState(s)
-	if err != nil || len(line) > maxMessage {
-		t.Fatalf("%d bytes, %v", len(line), err)
-	}
-	m, err := NewConn(readOnly{strings.NewReader(string(line))}).Receive()
-	if err != nil || len(m.State.Activity) != 50 || m.State.Activity[0].PID != 0 {
-		t.Errorf("%d entries, %v; want the newest 50", len(m.State.Activity), err)
-	}
-}
-
 func TestSlowWindowGetsTheNewestState(t *testing.T) {
 	h := start(t, "deaf", "silent")
-	h.Update(State{Version: "first"})
-	h.Show(PageServers)
+	h.Update(face.State{Version: "first"})
+	h.Show(face.PageServers)
 	rule := strings.Repeat("r", 100_000) // fills the socket's buffer
 	for i := range 1000 {
-		h.Update(State{Version: fmt.Sprint(i), Activity: []Entry{{Rule: rule}}})
+		h.Update(face.State{Version: fmt.Sprint(i), Activity: []face.Entry{{Rule: rule}}})
 	}
 	h.child.Load().cmd.Process.Kill()
 	<-h.lost
-	h.Update(State{Version: "last"})
-	h.Show(PageHosts)
+	h.Update(face.State{Version: "last"})
+	h.Show(face.PageHosts)
 	h.wait(t, "state", "last")
-	h.wait(t, "page", PageHosts)
+	h.wait(t, "page", face.PageHosts)
 }
 
 func TestWindowThatTakesNothingIsEnded(t *testing.T) {
 	h := start(t, "deaf")
-	h.Update(State{Activity: []Entry{{Rule: strings.Repeat("r", 900_000)}}})
-	h.Show(PageServers)
+	h.Update(face.State{Activity: []face.Entry{{Rule: strings.Repeat("r", 900_000)}}})
+	h.Show(face.PageServers)
 	for range maxQueued + 2 {
-		h.Show(PageServers)
+		h.Show(face.PageServers)
 	}
 	select {
 	case <-h.lost:
@@ -418,18 +377,18 @@ func TestCloseEndsEverything(t *testing.T) {
 			if role == "silent" {
 				h.wait(t, "question", "q1")
 			} else {
-				h.Show(PageServers)
+				h.Show(face.PageServers)
 			}
 			c := h.child.Load()
 			h.Close()
-			if err := <-failed; !errors.Is(err, ErrNoFace) {
-				t.Errorf("the question ended with %v, want ErrNoFace", err)
+			if err := <-failed; !errors.Is(err, ErrNotShown) {
+				t.Errorf("the question ended with %v, want ErrNotShown", err)
 			}
 			if c.cmd.ProcessState == nil {
 				t.Error("the process was not waited for")
 			}
-			if _, err := h.Ask(t.Context(), question("q2")); !errors.Is(err, ErrNoFace) {
-				t.Errorf("after Close: %v, want ErrNoFace", err)
+			if _, err := h.Ask(t.Context(), question("q2")); !errors.Is(err, ErrNotShown) {
+				t.Errorf("after Close: %v, want ErrNotShown", err)
 			}
 		})
 	}

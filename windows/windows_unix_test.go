@@ -1,6 +1,6 @@
 //go:build unix
 
-package face
+package windows
 
 import "golang.org/x/sys/unix"
 

@@ -1,10 +1,12 @@
-package face
+package windows
 
 import (
 	"errors"
 	"io"
 	"os"
 	"os/exec"
+
+	"github.com/valetkey/valetkey/face"
 )
 
 // pipes joins two one-way pipes to one connection.
@@ -19,7 +21,7 @@ func (p pipes) Close() error { return errors.Join(p.w.Close(), p.ReadCloser.Clos
 
 // attach makes cmd's standard input and output the pair: Windows has no inherited socket pair. done must be called
 // once cmd was started, or was not.
-func attach(cmd *exec.Cmd) (conn *Conn, done func(), err error) {
+func attach(cmd *exec.Cmd) (conn *face.Conn, done func(), err error) {
 	w, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, nil, err
@@ -29,12 +31,20 @@ func attach(cmd *exec.Cmd) (conn *Conn, done func(), err error) {
 		w.Close()
 		return nil, nil, err
 	}
-	return NewConn(pipes{r, w}), func() {}, nil
+	return face.NewConn(pipes{r, w}), func() {}, nil
 }
 
 // Inherited is the child's end of the pair. It fails in a process that the resident process did not start as its
 // window. Call it once; from then on whatever prints to os.Stdout writes to standard error.
-func Inherited() (*Conn, error) {
+func Inherited() (*face.Conn, error) {
+	end, err := inherited()
+	if err != nil {
+		return nil, err
+	}
+	return face.NewConn(end), nil
+}
+
+func inherited() (io.ReadWriteCloser, error) {
 	for _, f := range []*os.File{os.Stdin, os.Stdout} {
 		if st, err := f.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
 			return nil, errors.New("the window role is started by valetkey itself and by nothing else")
@@ -42,5 +52,5 @@ func Inherited() (*Conn, error) {
 	}
 	r, w := os.Stdin, os.Stdout
 	os.Stdout = os.Stderr
-	return NewConn(pipes{r, w}), nil
+	return pipes{r, w}, nil
 }

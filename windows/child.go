@@ -1,4 +1,4 @@
-package face
+package windows
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/valetkey/valetkey/face"
 )
 
 const (
@@ -19,20 +21,20 @@ const (
 // child is one window process.
 type child struct {
 	cmd   *exec.Cmd
-	conn  *Conn
-	state *atomic.Pointer[State] // the newest, owned by Windows
-	stuck time.Duration          // in which it must take a message, and a question or a page to the screen
+	conn  *face.Conn
+	state *atomic.Pointer[face.State] // the newest, owned by Windows
+	stuck time.Duration               // in which it must take a message, and a question or a page to the screen
 
 	woken chan struct{} // room for one: something is queued, or the state is newer
 	ended chan struct{} // closed when the process is gone
 
 	mu    sync.Mutex
-	queue []Message
+	queue []face.Message
 	owed  int         // questions and pages that it has not taken yet
 	watch *time.Timer // runs while owed > 0; then it ends the process: its window may stand still, and nobody is asked
 }
 
-func startChild(cmd *exec.Cmd, state *atomic.Pointer[State], stuck time.Duration) (*child, error) {
+func startChild(cmd *exec.Cmd, state *atomic.Pointer[face.State], stuck time.Duration) (*child, error) {
 	conn, done, err := attach(cmd)
 	if err != nil {
 		return nil, err
@@ -53,10 +55,10 @@ func startChild(cmd *exec.Cmd, state *atomic.Pointer[State], stuck time.Duration
 }
 
 // receive passes on what the process says until it ends, and reports how it ended: nil when it was done.
-func (c *child) receive(take func(Message) error) error {
+func (c *child) receive(take func(face.Message) error) error {
 	var err error
 	for err == nil {
-		var m Message
+		var m face.Message
 		if m, err = c.conn.Receive(); err == nil {
 			err = take(m)
 		}
@@ -87,7 +89,7 @@ func (c *child) killAfter(d time.Duration) {
 }
 
 // send queues a message; it never waits. A process that lets too many pile up is ended.
-func (c *child) send(m Message) {
+func (c *child) send(m face.Message) {
 	c.mu.Lock()
 	if len(c.queue) == maxQueued {
 		c.cmd.Process.Kill()
@@ -123,7 +125,7 @@ func (c *child) wake() {
 
 // write sends what is queued and, before it, the state if it is newer than the last one sent.
 func (c *child) write() {
-	var sent *State
+	var sent *face.State
 	for {
 		select {
 		case <-c.woken:
@@ -136,31 +138,18 @@ func (c *child) write() {
 		c.mu.Unlock()
 		if s := c.state.Load(); s != sent {
 			sent = s
-			c.writeLine(encodeState(*s))
+			c.say(face.Message{State: s})
 		}
 		for _, m := range queue {
-			c.writeLine(encode(m))
+			c.say(m)
 		}
 	}
 }
 
-// writeLine ends a process that takes nothing for too long, or whose pair is broken: receive then sees the end.
-func (c *child) writeLine(line []byte, err error) {
-	if err != nil {
-		return // too large; Ask looked before, a result is a few sentences
-	}
+// say ends a process that takes nothing for too long, or whose pair is broken: receive then sees the end. What is too large
+// is not sent: Ask looked before, a result is a few sentences.
+func (c *child) say(m face.Message) {
 	watch := time.AfterFunc(c.stuck, func() { c.cmd.Process.Kill() })
 	defer watch.Stop()
-	c.conn.write(line)
-}
-
-// encodeState leaves out the oldest activity when a state is too large for one message.
-func encodeState(s State) ([]byte, error) {
-	for {
-		line, err := encode(Message{State: &s})
-		if !errors.Is(err, ErrTooLarge) || len(s.Activity) == 0 {
-			return line, err
-		}
-		s.Activity = s.Activity[:len(s.Activity)/2]
-	}
+	c.conn.Send(m)
 }

@@ -1,15 +1,18 @@
 //go:build unix
 
-package face
+package windows
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/valetkey/valetkey/face"
 )
 
 // childFD is where the child finds its end: the first of exec.Cmd.ExtraFiles.
@@ -17,7 +20,7 @@ const childFD = 3
 
 // attach gives cmd one end of a new socket pair and returns the other. done must be called once cmd was started, or
 // was not.
-func attach(cmd *exec.Cmd) (conn *Conn, done func(), err error) {
+func attach(cmd *exec.Cmd) (conn *face.Conn, done func(), err error) {
 	syscall.ForkLock.RLock() // no child of another goroutine may inherit the pair between the two calls
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -35,12 +38,20 @@ func attach(cmd *exec.Cmd) (conn *Conn, done func(), err error) {
 		return nil, nil, fmt.Errorf("socket pair: %w", err)
 	}
 	cmd.ExtraFiles = []*os.File{theirs}
-	return NewConn(os.NewFile(uintptr(fds[0]), "resident")), func() { theirs.Close() }, nil
+	return face.NewConn(os.NewFile(uintptr(fds[0]), "resident")), func() { theirs.Close() }, nil
 }
 
 // Inherited is the child's end of the pair. It fails in a process that the resident process did not start as its
 // window. Call it once.
-func Inherited() (*Conn, error) {
+func Inherited() (*face.Conn, error) {
+	end, err := inherited()
+	if err != nil {
+		return nil, err
+	}
+	return face.NewConn(end), nil
+}
+
+func inherited() (io.ReadWriteCloser, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(childFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return nil, errors.New("the window role is started by valetkey itself and by nothing else")
@@ -49,5 +60,5 @@ func Inherited() (*Conn, error) {
 	if err := unix.SetNonblock(childFD, true); err != nil {
 		return nil, fmt.Errorf("inherited socket: %w", err)
 	}
-	return NewConn(os.NewFile(childFD, "resident")), nil
+	return os.NewFile(childFD, "resident"), nil
 }
