@@ -93,6 +93,7 @@ func (t Turn) Change(ctx context.Context, change func(*Record)) error {
 	}
 	rec := t.g.Record().clone()
 	change(&rec)
+	rec.Version = recordVersion
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	err := l.write(ctx, rec.ID().item(), rec, grantLines)
