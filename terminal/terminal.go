@@ -16,9 +16,9 @@ import (
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
 
-// ErrNobody says that a question could not be put to anybody: the input has ended, or the app runs in the background of
+// errNobody says that a question could not be put to anybody: the input has ended, or the app runs in the background of
 // its terminal.
-var ErrNobody = errors.New("nobody can answer in the terminal")
+var errNobody = errors.New("nobody can answer in the terminal")
 
 // armTime is how long a question must be on the terminal before an answer counts, as in the window.
 const armTime = time.Second
@@ -55,7 +55,7 @@ func New(cfg Config) *Terminal {
 func (*Terminal) Name() string { return face.NameTerminal }
 
 // Ask puts q to the person and waits for the answer. The zero Answer means that nobody answered before q.Deadline.
-// The error is ctx's when the question is withdrawn, or ErrNobody.
+// The error is ctx's when the question is withdrawn, or says that nobody can answer.
 func (t *Terminal) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
 	if err := t.takeTurn(ctx); err != nil {
 		return face.Answer{}, err
@@ -71,9 +71,9 @@ func (t *Terminal) Ask(ctx context.Context, q face.Question) (face.Answer, error
 	case err == nil:
 		return answer, nil
 	case asking.Err() == nil && errors.Is(err, io.EOF):
-		return face.Answer{}, fmt.Errorf("%w: its input has ended", ErrNobody)
+		return face.Answer{}, fmt.Errorf("%w: its input has ended", errNobody)
 	case asking.Err() == nil:
-		return face.Answer{}, fmt.Errorf("%w: %w", ErrNobody, err)
+		return face.Answer{}, fmt.Errorf("%w: %w", errNobody, err)
 	case errors.Is(asking.Err(), context.DeadlineExceeded):
 		t.say("\nNobody answered in time. The question was withdrawn and nothing was allowed.\n")
 	default:

@@ -104,8 +104,8 @@ func TestAskOverPipe(t *testing.T) {
 		t.Errorf("the second question: %+v, %v, want %+v", got, err, want)
 	}
 	w.Close()
-	if got, err = term.Ask(ctx, endless(face.KindForget)); !errors.Is(err, ErrNobody) || got.Answered {
-		t.Errorf("at the end of the input: %+v, %v, want ErrNobody", got, err)
+	if got, err = term.Ask(ctx, endless(face.KindForget)); !errors.Is(err, errNobody) || got.Answered {
+		t.Errorf("at the end of the input: %+v, %v, want errNobody", got, err)
 	}
 }
 
@@ -125,8 +125,8 @@ func TestQuestionThatNobodySees(t *testing.T) {
 	out := newScreen()
 	out.fail = errors.New("the terminal is gone")
 	got, err := New(Config{In: r, Out: out}).Ask(context.Background(), endless(face.KindConsent))
-	if !errors.Is(err, ErrNobody) || got.Answered {
-		t.Errorf("%+v, %v, want ErrNobody", got, err)
+	if !errors.Is(err, errNobody) || got.Answered {
+		t.Errorf("%+v, %v, want errNobody", got, err)
 	}
 }
 

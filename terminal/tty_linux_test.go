@@ -172,8 +172,8 @@ func TestTerminalGone(t *testing.T) {
 	go func() { _, err := term.Ask(context.Background(), endless(face.KindConsent)); done <- err }()
 	out.shows(t, "Your answer", 1)
 	keyboard.Close()
-	if err := <-done; !errors.Is(err, ErrNobody) {
-		t.Errorf("%v, want ErrNobody", err)
+	if err := <-done; !errors.Is(err, errNobody) {
+		t.Errorf("%v, want errNobody", err)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestBackground(t *testing.T) {
 		os.Exit(0)
 	case "asker":
 		_, err := New(Config{In: os.Stdin, Out: io.Discard}).Ask(context.Background(), endless(face.KindConsent))
-		fmt.Println(err, "/ nobody:", errors.Is(err, ErrNobody))
+		fmt.Println(err, "/ nobody:", errors.Is(err, errNobody))
 		os.Exit(0)
 	}
 	_, tty := pty(t)

@@ -15,13 +15,13 @@ var ran atomic.Bool
 
 // Run shows the icon until ctx ends, and then returns nil. It returns ErrNoBus when there is no session bus or it went
 // away; without a tray host it stays and the icon appears when one starts. On macOS it must be called from the main
-// goroutine. It cannot be called twice (ErrRanBefore).
+// goroutine. It cannot be called twice.
 func (t *Tray) Run(ctx context.Context) error {
 	if err := startable(ctx); err != nil {
 		return err
 	}
 	if !ran.CompareAndSwap(false, true) {
-		return ErrRanBefore
+		return errRanBefore
 	}
 	return t.run(ctx)
 }

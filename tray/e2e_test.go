@@ -281,12 +281,12 @@ func TestAvailable(t *testing.T) {
 	})
 	address := startBus(t)
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
-	if err := Available(ctx); !errors.Is(err, ErrNoHost) {
-		t.Errorf("nobody watches: %v, want ErrNoHost", err)
+	if err := Available(ctx); !errors.Is(err, errNoHost) {
+		t.Errorf("nobody watches: %v, want errNoHost", err)
 	}
 	w := startWatcher(t, address, false)
-	if err := Available(ctx); !errors.Is(err, ErrNoHost) {
-		t.Errorf("a watcher without a host: %v, want ErrNoHost", err)
+	if err := Available(ctx); !errors.Is(err, errNoHost) {
+		t.Errorf("a watcher without a host: %v, want errNoHost", err)
 	}
 	w.conn.Close()
 	startWatcher(t, address, true)
@@ -375,7 +375,7 @@ func TestTray(t *testing.T) {
 
 	t.Run("clicks while the menu is rebuilt", func(t *testing.T) { hammer(t, address, tray, s) })
 
-	if err := tray.Run(ctx); !errors.Is(err, ErrRanBefore) {
+	if err := tray.Run(ctx); !errors.Is(err, errRanBefore) {
 		t.Errorf("a second Run: %v", err)
 	}
 	cancel()

@@ -19,7 +19,7 @@ const (
 	busTime = 2 * time.Second // for the bus to answer
 )
 
-// Available tells whether an icon would be seen now: nil, ErrNoHost or ErrNoBus. It asks the session bus over a
+// Available tells whether an icon would be seen now: nil, an error that says why not now, or ErrNoBus. It asks the session bus over a
 // connection of its own and never starts a bus.
 func Available(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, busTime)
@@ -41,20 +41,20 @@ func Available(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrNoBus, err)
 	}
 	if !owned {
-		return ErrNoHost
+		return errNoHost
 	}
 	var registered dbus.Variant
 	err = conn.Object(watcher, "/StatusNotifierWatcher").CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
 		watcher, "IsStatusNotifierHostRegistered").Store(&registered)
 	if is, ok := registered.Value().(bool); err != nil || !ok || !is {
-		return ErrNoHost
+		return errNoHost
 	}
 	return nil
 }
 
 // startable says why systray must not be started: it would start a bus, or wait for one without an end.
 func startable(ctx context.Context) error {
-	if err := Available(ctx); err != nil && !errors.Is(err, ErrNoHost) {
+	if err := Available(ctx); err != nil && !errors.Is(err, errNoHost) {
 		return err
 	}
 	return nil

@@ -4,8 +4,8 @@ package tray
 
 import "context"
 
-// Available is ErrUnsupported: the menu bar of macOS is reached through cgo only.
-func Available(context.Context) error { return ErrUnsupported }
+// Available fails: the menu bar of macOS is reached through cgo only.
+func Available(context.Context) error { return errUnsupported }
 
-// Run returns ErrUnsupported.
-func (t *Tray) Run(context.Context) error { return ErrUnsupported }
+// Run fails.
+func (t *Tray) Run(context.Context) error { return errUnsupported }

@@ -17,8 +17,8 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-// ErrNotShown says that no window could be shown, so the person was not asked.
-var ErrNotShown = errors.New("no window can be shown")
+// errNotShown says that no window could be shown, so the person was not asked.
+var errNotShown = errors.New("no window can be shown")
 
 const (
 	maxChildren = 2  // window processes that one question is given to: a crash is forgiven once
@@ -85,7 +85,7 @@ func New(cfg Config) *Windows {
 }
 
 // Ask shows q and waits for the person. When ctx ends or q.Deadline passes, the question is withdrawn and the answer is
-// the zero one: nobody answered. An error means that the person could not be asked: ErrNotShown, face.ErrTooLarge.
+// the zero one: nobody answered. An error means that the person could not be asked: no window can be shown, or face.ErrTooLarge.
 func (w *Windows) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
 	if !q.Deadline.IsZero() {
 		var cancel context.CancelFunc
@@ -177,7 +177,7 @@ func (w *Windows) Close() {
 	w.mu.Lock()
 	w.closed = true
 	c := w.child.Load()
-	w.fail(func(*asked) bool { return true }, ErrNotShown)
+	w.fail(func(*asked) bool { return true }, errNotShown)
 	w.mu.Unlock()
 	w.stop()
 	if c != nil {
@@ -202,14 +202,14 @@ func (w *Windows) isClosed() bool {
 // running returns the window process, after starting it if there is none. The caller holds mu.
 func (w *Windows) running() (*child, error) {
 	if w.closed {
-		return nil, ErrNotShown
+		return nil, errNotShown
 	}
 	if c := w.child.Load(); c != nil {
 		return c, nil
 	}
 	c, err := startChild(w.cfg.Command(), &w.state, w.stuck)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotShown, err)
+		return nil, fmt.Errorf("%w: %w", errNotShown, err)
 	}
 	w.child.Store(c)
 	w.lives.Go(func() { w.listen(c) })
@@ -234,7 +234,7 @@ func (w *Windows) listen(c *child) {
 
 	w.mu.Lock()
 	w.child.CompareAndSwap(c, nil)
-	w.fail(func(a *asked) bool { return a.children >= maxChildren }, ErrNotShown)
+	w.fail(func(a *asked) bool { return a.children >= maxChildren }, errNotShown)
 	// A process that ends this soon after it was to show a page had closed its last window already.
 	missed := w.page
 	if time.Since(w.paged) > pageMissed {

@@ -233,7 +233,7 @@ func TestLostProcess(t *testing.T) {
 		lost      bool
 	}{
 		"crashes once":                    {[]string{"crash", "answer"}, 2, true, nil, true},
-		"crashes always":                  {[]string{"crash"}, 2, false, ErrNotShown, true},
+		"crashes always":                  {[]string{"crash"}, 2, false, errNotShown, true},
 		"ends while the question arrives": {[]string{"leave", "answer"}, 2, true, nil, false},
 		"ends without reading":            {[]string{"turn-away", "answer"}, 2, true, nil, false},
 		"sends 2 MiB":                     {[]string{"huge", "answer"}, 2, true, nil, true},
@@ -301,12 +301,12 @@ func TestNoProgram(t *testing.T) {
 	w := New(Config{Command: func() *exec.Cmd { return exec.Command("/nowhere/valetkey") },
 		OnLost: func(err error) { lost <- err }})
 	defer w.Close()
-	if _, err := w.Ask(t.Context(), question("q1")); !errors.Is(err, ErrNotShown) {
-		t.Errorf("error %v, want ErrNotShown", err)
+	if _, err := w.Ask(t.Context(), question("q1")); !errors.Is(err, errNotShown) {
+		t.Errorf("error %v, want errNotShown", err)
 	}
 	w.Show(face.PageServers)
-	if err := <-lost; !errors.Is(err, ErrNotShown) {
-		t.Errorf("lost %v, want ErrNotShown", err)
+	if err := <-lost; !errors.Is(err, errNotShown) {
+		t.Errorf("lost %v, want errNotShown", err)
 	}
 }
 
@@ -381,14 +381,14 @@ func TestCloseEndsEverything(t *testing.T) {
 			}
 			c := h.child.Load()
 			h.Close()
-			if err := <-failed; !errors.Is(err, ErrNotShown) {
-				t.Errorf("the question ended with %v, want ErrNotShown", err)
+			if err := <-failed; !errors.Is(err, errNotShown) {
+				t.Errorf("the question ended with %v, want errNotShown", err)
 			}
 			if c.cmd.ProcessState == nil {
 				t.Error("the process was not waited for")
 			}
-			if _, err := h.Ask(t.Context(), question("q2")); !errors.Is(err, ErrNotShown) {
-				t.Errorf("after Close: %v, want ErrNotShown", err)
+			if _, err := h.Ask(t.Context(), question("q2")); !errors.Is(err, errNotShown) {
+				t.Errorf("after Close: %v, want errNotShown", err)
 			}
 		})
 	}
