@@ -106,13 +106,13 @@ var revealers = map[string]string{
 	"localapi/mcpauth/mcpauth.go": "the host that asked",
 	"localapi/wire.go":            "the host that asked",
 	"tokencheck/tokencheck.go":    "nobody: what it says of a token does not hold it",
-	"oauthflow/enterprise.go":     "the enterprise's issuer",
+	"oauthflow/way_assertion.go":  "the issuer, and the enterprise's",
 	"oauthflow/identity.go":       "nobody: what it reads of an ID token leaves as a verdict",
 	"oauthflow/tokens.go":         "the issuer",
-	"oauthflow/unattended.go":     "the issuer",
+	"oauthflow/key.go":            "nobody: it reads a key that signs",
 	"dpop/dpop.go":                "the keychain, and whoever checks the proof",
-	"oauthflow/callback.go":       "the issuer",
-	"oauthflow/device.go":         "the issuer",
+	"oauthflow/way_redirect.go":   "the issuer",
+	"oauthflow/way_device.go":     "the issuer",
 }
 
 type pkg struct {

@@ -331,10 +331,7 @@ func TestAuthorizationURL(t *testing.T) {
 	} {
 		r := newRig(t)
 		r.req.Issuer.AuthorizationEndpoint = c.endpoint
-		params, err := authorizationParams(r.req, client.Client{ClientID: "ours"}, &pending{state: "s", redirectURI: "http://127.0.0.1:1/cb"}, "v")
-		if err != nil {
-			t.Fatal(err)
-		}
+		params := authorizationParams(r.req, client.Client{ClientID: "ours"}, &pending{state: "s", redirectURI: "http://127.0.0.1:1/cb"}, "v")
 		got, _, err := pageFrom(t.Context(), nil, r.req, client.Client{ClientID: "ours"}, params)
 		if (err != nil) != (c.want == "") || !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %s, %v", c.endpoint, got, err)

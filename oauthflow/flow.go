@@ -79,41 +79,11 @@ func (f *Flow) SignIn(ctx context.Context, req Request) (client.Client, *Tokens,
 	if err != nil {
 		return client.Client{}, nil, err
 	}
-	if req.Registration.Unattended() {
-		tokens, err := f.Obtain(ctx, req)
-		return req.Registration, tokens, err
-	}
-	if f.ByDevice(req) {
-		reg, tokens, err := f.signInByDevice(ctx, web, req)
-		return reg, tokens, ended(ctx, err)
-	}
-	if req.Issuer.PKCEUnlisted && !req.PKCEUnlisted {
-		return client.Client{}, nil, fmt.Errorf("%w: %s", ErrPKCEUnlisted, req.Issuer.ID)
-	}
-	reg, cb, err := f.prepare(ctx, web, req)
+	w, err := f.way(req)
 	if err != nil {
-		return client.Client{}, nil, ended(ctx, err)
+		return req.Registration, nil, err
 	}
-	defer cb.close()
-
-	p, tokens, err := f.browse(ctx, web, req, reg, cb)
-	if unknownClient(err) && renewable(req, reg) {
-		reg, err = f.registerDynamic(ctx, web, req, cb.uris(), browserGrants)
-		if err == nil {
-			p.show(pageAgain)
-			p, tokens, err = f.browse(ctx, web, req, reg, cb)
-		}
-	}
-	p.show(pageFor(err))
-	return reg, tokens, ended(ctx, err)
-}
-
-// Redirects reports whether SignIn would have a code brought back by redirect, which PKCE protects.
-func (f *Flow) Redirects(req Request) bool { return !req.Registration.Unattended() && !f.ByDevice(req) }
-
-// ByDevice reports whether SignIn would have the person sign in on another device (RFC 8628).
-func (f *Flow) ByDevice(req Request) bool {
-	return (f.cfg.Device || req.Device) && req.Issuer.DeviceEndpoint != ""
+	return w.tokens(ctx, f, web, req)
 }
 
 // Obtain gets tokens for a registration that is [client.Client.Unattended], in one POST with the resource, after one to
@@ -121,19 +91,11 @@ func (f *Flow) ByDevice(req Request) bool {
 //
 // Errors: *[Error], [ErrNoRegistration], [ErrUnavailable], [ErrTokenType].
 func (f *Flow) Obtain(ctx context.Context, req Request) (*Tokens, error) {
-	web, err := f.client(ctx, req)
-	if err != nil {
-		return nil, err
+	if !req.Registration.Unattended() {
+		return nil, fmt.Errorf("%w %s: the client %s gets no tokens by itself", ErrNoRegistration, req.Issuer.ID, req.Registration.ClientID)
 	}
-	if err := req.ownRegistration(); err != nil {
-		return nil, err
-	}
-	if req.Registration.Enterprise != nil {
-		if req, err = f.vouched(ctx, req); err != nil {
-			return nil, err
-		}
-	}
-	return obtain(ctx, web, req)
+	_, tokens, err := f.SignIn(ctx, req)
+	return tokens, err
 }
 
 // Refresh posts refresh to the issuer once, with the resource, and never again, whatever comes of it: a rotated refresh

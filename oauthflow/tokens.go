@@ -12,9 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-
-	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/dpop"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
@@ -33,74 +30,40 @@ type tokenAnswer struct {
 	Error     string          `json:"error"`
 }
 
-// oauth2Config is req as golang.org/x/oauth2 knows it. The style is never left to be found out by trying: that would post
-// a code twice.
-func oauth2Config(req Request, reg client.Client, redirectURI string) *oauth2.Config {
-	c := &oauth2.Config{
-		ClientID:    reg.ClientID,
-		RedirectURL: redirectURI,
-		Scopes:      req.Scopes,
-		Endpoint: oauth2.Endpoint{
-			AuthURL:   req.Issuer.AuthorizationEndpoint,
-			TokenURL:  req.Issuer.TokenEndpoint,
-			AuthStyle: oauth2.AuthStyleInParams,
-		},
+// addTo adds to form what the issuer is asked for: the resource (RFC 8707 §2), the scopes, and the person's parameters, of
+// which none changes what is there.
+func (r Request) addTo(form url.Values) {
+	if !r.Unbound {
+		form.Set("resource", r.Resource)
 	}
-	if secretMethod(reg.AuthMethod) {
-		c.ClientSecret = reg.Secret.Reveal()
+	if len(r.Scopes) > 0 {
+		form.Set("scope", strings.Join(r.Scopes, " "))
 	}
-	if reg.AuthMethod == methodBasic {
-		c.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	}
-	return c
-}
-
-// exchange trades the code for tokens, in one POST (RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2). After a failure that
-// leaves open what the issuer did, the code counts as used.
-func exchange(ctx context.Context, web *http.Client, req Request, reg client.Client, p *pending, code secret.Text) (*Tokens, error) {
-	const step = "token"
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), postTimeout)
-	defer cancel()
-	if web.Transport == nil {
-		return nil, errors.New("oauthflow: Config.HTTP gave a client without a transport of its own")
-	}
-	rec := &recorder{base: web.Transport, key: req.Key}
-	own := *web
-	own.Transport = rec
-	params := []oauth2.AuthCodeOption{oauth2.VerifierOption(p.verifier.Reveal())}
-	if !req.Unbound {
-		params = append(params, oauth2.SetAuthURLParam("resource", req.Resource))
-	}
-	if reg.AuthMethod == methodKey {
-		assertion, err := keyAssertion(reg, req.Issuer.AssertionAlgorithms)
-		if err != nil {
-			return nil, err
+	for name, values := range r.Parameters {
+		if !form.Has(name) {
+			form[name] = values
 		}
-		params = append(params, oauth2.SetAuthURLParam("client_assertion_type", assertionType), oauth2.SetAuthURLParam("client_assertion", assertion))
 	}
-	_, err := oauth2Config(req, reg, p.redirectURI).Exchange(context.WithValue(ctx, oauth2.HTTPClient, &own), code.Reveal(), params...)
-	if rec.got == nil {
-		return nil, unreachable(req.Issuer, step, err)
-	}
-	if err := rec.got.unavailable(req.Issuer, step); err != nil {
-		return nil, err
-	}
-	return rec.got.readTokens(req, step)
 }
 
-// refreshTokens is Flow.Refresh (RFC 6749 §6). golang.org/x/oauth2 has no refresh that carries a resource.
+// decided is r once the issuer has heard what it is asked for, and decided: now there is only for what resource.
+func (r Request) decided() Request {
+	r.Scopes, r.Parameters = nil, nil
+	return r
+}
+
+// postToken posts every request for tokens: the grant type, what is own to it, and what is asked for; with our
+// authentication, and a proof where the tokens are bound.
+func postToken(ctx context.Context, web *http.Client, req Request, step, grantType string, own url.Values) (*reply, error) {
+	own.Set("grant_type", grantType)
+	req.addTo(own)
+	return postForm(ctx, web, req, step, req.Issuer.TokenEndpoint, own)
+}
+
+// refreshTokens is Flow.Refresh (RFC 6749 §6).
 func refreshTokens(ctx context.Context, web *http.Client, req Request, refresh secret.Text) (*Tokens, error) {
-	form := url.Values{
-		"grant_type":    {"refresh_token"},
-		"refresh_token": {refresh.Reveal()},
-	}
-	if !req.Unbound {
-		form.Set("resource", req.Resource)
-	}
-	if len(req.Scopes) > 0 {
-		form.Set("scope", strings.Join(req.Scopes, " "))
-	}
-	r, err := postForm(ctx, web, req, "refresh", req.Issuer.TokenEndpoint, form)
+	req.Parameters = nil // they were for the sign-in
+	r, err := postToken(ctx, web, req, "refresh", "refresh_token", url.Values{"refresh_token": {refresh.Reveal()}})
 	if err != nil {
 		return nil, err
 	}

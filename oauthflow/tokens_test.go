@@ -231,20 +231,22 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestCodeIsSentOnce: whatever stands above it, the recorder lets no second request pass, above all not after a failure
-// that leaves open what the issuer did (TOK-14).
+// TestCodeIsSentOnce: no second request passes, above all not after a failure that leaves open what the issuer did (TOK-14).
 func TestCodeIsSentOnce(t *testing.T) {
-	for name, failure := range map[string]error{"answered": nil, "lost": errors.New("connection reset")} {
+	lost := errors.New("connection reset")
+	for name, test := range map[string]struct {
+		status int
+		failed error
+		is     error
+	}{"answered": {200, nil, errAny}, "away": {503, nil, ErrUnavailable}, "lost": {0, lost, lost}} {
 		sent := 0
-		c := &recorder{base: roundTrip(func(r *http.Request) (*http.Response, error) {
+		web := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			sent++
-			return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, failure
+			return &http.Response{StatusCode: test.status, Body: http.NoBody, Request: r}, test.failed
 		})}
-		req := httptest.NewRequest(http.MethodPost, "https://issuer.example.com/token", nil)
-		if _, err := c.RoundTrip(req); !errors.Is(err, failure) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := c.RoundTrip(req); !errors.Is(err, errSentTwice) || sent != 1 {
+		req := Request{Issuer: &discovery.Issuer{ID: issuerID, TokenEndpoint: "https://issuer.example.com/token"}}
+		_, err := exchange(t.Context(), web, req, client.Client{ClientID: "c"}, &pending{verifier: secret.New("v")}, secret.New("code"))
+		if err == nil || test.is != errAny && !errors.Is(err, test.is) || sent != 1 {
 			t.Errorf("%s: %v after %d requests", name, err, sent)
 		}
 	}

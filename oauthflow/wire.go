@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/dpop"
-	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
 
@@ -181,52 +179,4 @@ func seconds(raw json.RawMessage) time.Duration {
 	}
 	const most = 1 << 33 // 272 years: what a Duration can hold
 	return time.Duration(math.Min(n, most)) * time.Second
-}
-
-// recorder keeps the answer to the one request it carries, and lets no second one pass. It stands between x/oauth2 and
-// the network because x/oauth2 asks for no content type, turns down answers that are legal JSON ("expires_in": 3600.0),
-// and drops headers.
-type recorder struct {
-	base http.RoundTripper
-	key  *dpop.Key // nil: none
-	sent bool
-	got  *reply
-}
-
-var errSentTwice = errors.New("a code is posted once only")
-
-func (c *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	if c.sent {
-		return nil, errSentTwice
-	}
-	c.sent = true
-	resp, err := c.post(req)
-	if err == nil && c.key != nil && c.got.wantsNonce(c.key) {
-		resp, err = c.post(req)
-	}
-	return resp, err
-}
-
-func (c *recorder) post(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header.Set("Accept", "application/json")
-	if c.key != nil {
-		if err := c.key.Sign(req, secret.Text{}); err != nil {
-			return nil, err
-		}
-		body, err := req.GetBody() // it may be sent a second time
-		if err != nil {
-			return nil, err
-		}
-		req.Body = body
-	}
-	resp, err := c.base.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if c.got, err = readReply(resp); err != nil {
-		return nil, err
-	}
-	resp.Body = http.NoBody
-	return resp, nil
 }

@@ -20,6 +20,31 @@ import (
 
 var errPageAddress = errors.New("the issuer's sign-in page has an address that is not opened")
 
+// byRedirect lets the person sign in by browser, which is sent back here with a code (RFC 6749 §4.1).
+type byRedirect struct{}
+
+func (byRedirect) tokens(ctx context.Context, f *Flow, web *http.Client, req Request) (client.Client, *Tokens, error) {
+	if req.Issuer.PKCEUnlisted && !req.PKCEUnlisted {
+		return client.Client{}, nil, fmt.Errorf("%w: %s", ErrPKCEUnlisted, req.Issuer.ID)
+	}
+	reg, cb, err := f.prepare(ctx, web, req)
+	if err != nil {
+		return client.Client{}, nil, ended(ctx, err)
+	}
+	defer cb.close()
+
+	p, tokens, err := f.browse(ctx, web, req, reg, cb)
+	if unknownClient(err) && renewable(req, reg) {
+		reg, err = f.registerDynamic(ctx, web, req, cb.uris(), browserGrants)
+		if err == nil {
+			p.show(pageAgain)
+			p, tokens, err = f.browse(ctx, web, req, reg, cb)
+		}
+	}
+	p.show(pageFor(err))
+	return reg, tokens, ended(ctx, err)
+}
+
 // browse is one round through the browser: address, wait, exchange. The browser waits for p.show, whatever the outcome.
 func (f *Flow) browse(ctx context.Context, web *http.Client, req Request, reg client.Client, cb *callback) (*pending, *Tokens, error) {
 	verifier := oauth2.GenerateVerifier()
@@ -33,10 +58,7 @@ func (f *Flow) browse(ctx context.Context, web *http.Client, req Request, reg cl
 		outcome:     make(chan pageKind, 1),
 	}
 	cb.expect(p, reg)
-	params, err := authorizationParams(req, reg, p, verifier)
-	if err != nil {
-		return p, nil, fmt.Errorf("sign-in at %s: %w", p.issuer, err)
-	}
+	params := authorizationParams(req, reg, p, verifier)
 	address := func(ctx context.Context) (string, time.Duration, error) {
 		return pageFrom(ctx, web, req, reg, params)
 	}
@@ -117,12 +139,10 @@ func (f *Flow) paste(ctx context.Context, req Request, p *pending) {
 }
 
 // authorizationParams are what the issuer is asked for (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1).
-func authorizationParams(req Request, reg client.Client, p *pending, verifier string) (url.Values, error) {
-	opts := []oauth2.AuthCodeOption{
-		oauth2.S256ChallengeOption(verifier),
-	}
-	if !req.Unbound {
-		opts = append(opts, oauth2.SetAuthURLParam("resource", req.Resource))
+func authorizationParams(req Request, reg client.Client, p *pending, verifier string) url.Values {
+	params := url.Values{
+		"response_type": {"code"}, "client_id": {reg.ClientID}, "redirect_uri": {p.redirectURI}, "state": {p.state},
+		"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)}, "code_challenge_method": {"S256"},
 	}
 	var prompt []string
 	if req.SelectAccount {
@@ -136,30 +156,28 @@ func authorizationParams(req Request, reg client.Client, p *pending, verifier st
 			prompt = append(prompt, word)
 		}
 	}
-	if prompt != nil {
-		opts = append(opts, oauth2.SetAuthURLParam("prompt", strings.Join(prompt, " ")))
-	}
-	for name, value := range map[string]string{"acr_values": req.ACRValues, "max_age": req.MaxAge, "nonce": req.nonce} {
+	for name, value := range map[string]string{"prompt": strings.Join(prompt, " "), "acr_values": req.ACRValues, "max_age": req.MaxAge, "nonce": req.nonce} {
 		if value != "" {
-			opts = append(opts, oauth2.SetAuthURLParam(name, value))
+			params.Set(name, value)
 		}
 	}
-	config := oauth2Config(req, reg, p.redirectURI)
-	config.Endpoint.AuthURL = "" // x/oauth2 would append to whatever query is there
-	params, err := url.ParseQuery(strings.TrimPrefix(config.AuthCodeURL(p.state, opts...), "?"))
-	if err == nil {
-		req.addTo(params)
-	}
-	return params, err
+	req.addTo(params)
+	return params
 }
 
-// addTo adds to form the parameters that are not ours to set, and changes none that is there.
-func (r Request) addTo(form url.Values) {
-	for name, values := range r.Parameters {
-		if !form.Has(name) {
-			form[name] = values
-		}
+// exchange trades the code for tokens, in one POST (RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2). After a failure that
+// leaves open what the issuer did, the code counts as used.
+func exchange(ctx context.Context, web *http.Client, req Request, reg client.Client, p *pending, code secret.Text) (*Tokens, error) {
+	req.Registration = reg
+	own := url.Values{"code": {code.Reveal()}, "redirect_uri": {p.redirectURI}, "code_verifier": {p.verifier.Reveal()}}
+	if reg.AuthMethod == methodKey {
+		own.Set("client_id", reg.ClientID) // also beside an assertion that names it: issuers look for it with a code
 	}
+	r, err := postToken(context.WithoutCancel(ctx), web, req.decided(), "token", "authorization_code", own)
+	if err != nil {
+		return nil, err
+	}
+	return r.readTokens(req, "token")
 }
 
 // pageFrom is where the person signs in, and how long that address is good: with params in it, or with a reference to

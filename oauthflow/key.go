@@ -1,7 +1,6 @@
 package oauthflow
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,8 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -28,43 +25,6 @@ const (
 	assertionLife = 2 * time.Minute // of one that we sign; 5 is the most that issuers take
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
-
-// obtain posts once for tokens of an unattended registration (RFC 6749 §4.4.2, RFC 7523 §2.1), with the resource. What
-// the issuer turns down is final: no other grant type is tried.
-func obtain(ctx context.Context, web *http.Client, req Request) (*Tokens, error) {
-	form := url.Values{"grant_type": {req.Registration.GrantType}}
-	if !req.Unbound {
-		form.Set("resource", req.Resource)
-	}
-	switch req.Registration.GrantType {
-	case client.GrantClientCredentials:
-		if req.Registration.Key.Empty() && req.Registration.Secret.Empty() { // RFC 6749 §4.4: confidential clients only
-			return nil, fmt.Errorf("%w %s: the grant type %s needs a client secret or a key", ErrNoRegistration, req.Issuer.ID, client.GrantClientCredentials)
-		}
-	case client.GrantJWTBearer:
-		if req.Registration.Assertion.Empty() {
-			return nil, fmt.Errorf("%w %s: there is no assertion to show", ErrNoRegistration, req.Issuer.ID)
-		}
-		form.Set("assertion", req.Registration.Assertion.Reveal())
-	default:
-		return nil, fmt.Errorf("%w %s: the grant type %.60q is not known", ErrNoRegistration, req.Issuer.ID, req.Registration.GrantType)
-	}
-	if len(req.Scopes) > 0 {
-		form.Set("scope", strings.Join(req.Scopes, " "))
-	}
-	req.addTo(form)
-	const step = "token"
-	r, err := postForm(ctx, web, req, step, req.Issuer.TokenEndpoint, form)
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := r.readTokens(req, step)
-	if err != nil {
-		return nil, err
-	}
-	tokens.Refresh = secret.Text{} // RFC 6749 §4.4.3: there should be none, and a new token is to be had without
-	return tokens, nil
-}
 
 // keyAssertion is our proof of being reg (RFC 7523 §2.2, §3), signed with its key. The audience is the issuer, not the
 // endpoint: an assertion for one issuer must be of no use at another.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/valetkey/valetkey/client"
@@ -23,8 +22,11 @@ const (
 	maxUserCode  = 64              // runes
 )
 
-// device is one sign-in that waits for the person at another device.
-type device struct {
+// byDevice lets the person sign in on another device, where no browser is (RFC 8628).
+type byDevice struct{}
+
+// deviceSignIn is one that waits for the person.
+type deviceSignIn struct {
 	code     secret.Text // ours; the person's is in page
 	page     Page
 	interval time.Duration
@@ -32,9 +34,20 @@ type device struct {
 	asked    time.Time
 }
 
-// signInByDevice is SignIn where no browser is (RFC 8628). An earlier dynamic registration that the issuer does not know,
-// or made for browsers only, is made anew, once.
-func (f *Flow) signInByDevice(ctx context.Context, web *http.Client, req Request) (client.Client, *Tokens, error) {
+func (byDevice) tokens(ctx context.Context, f *Flow, web *http.Client, req Request) (client.Client, *Tokens, error) {
+	reg, d, err := f.askDevice(ctx, web, req)
+	if err != nil {
+		return reg, nil, ended(ctx, err)
+	}
+	req.Registration = reg
+	f.tell(req, d.page)
+	tokens, err := f.poll(ctx, web, req, d)
+	return reg, tokens, ended(ctx, err)
+}
+
+// askDevice gets a code for the person. An earlier dynamic registration that the issuer does not know, or made for browsers
+// only, is made anew, once.
+func (f *Flow) askDevice(ctx context.Context, web *http.Client, req Request) (client.Client, *deviceSignIn, error) {
 	reg, err := f.known(req)
 	if err == nil && reg.ClientID == "" {
 		reg, err = f.registerDevice(ctx, web, req)
@@ -51,12 +64,7 @@ func (f *Flow) signInByDevice(ctx context.Context, web *http.Client, req Request
 			d, err = f.authorizeDevice(ctx, web, req)
 		}
 	}
-	if err != nil {
-		return req.Registration, nil, err
-	}
-	f.tell(req, d.page)
-	tokens, err := f.poll(ctx, web, req, d)
-	return req.Registration, tokens, err
+	return req.Registration, d, err
 }
 
 // registerDevice makes a registration that is good for browsers too: it is the issuer's one and only.
@@ -73,15 +81,9 @@ func (f *Flow) registerDevice(ctx context.Context, web *http.Client, req Request
 }
 
 // authorizeDevice asks the issuer for a code that the person enters on its page (RFC 8628 §3.1, §3.2).
-func (f *Flow) authorizeDevice(ctx context.Context, web *http.Client, req Request) (*device, error) {
+func (f *Flow) authorizeDevice(ctx context.Context, web *http.Client, req Request) (*deviceSignIn, error) {
 	const step = "device authorization"
 	form := url.Values{"client_id": {req.Registration.ClientID}}
-	if !req.Unbound {
-		form.Set("resource", req.Resource)
-	}
-	if len(req.Scopes) > 0 {
-		form.Set("scope", strings.Join(req.Scopes, " "))
-	}
 	req.addTo(form)
 	asked := time.Now()
 	r, err := postForm(ctx, web, req, step, req.Issuer.DeviceEndpoint, form)
@@ -111,7 +113,7 @@ func (f *Flow) authorizeDevice(ctx context.Context, web *http.Client, req Reques
 		return nil, fmt.Errorf("sign-in at %s: %w", req.Issuer.ID, pageErr)
 	}
 	page.RawQuery = escapeQuery(page.RawQuery)
-	d := &device{code: answer.DeviceCode, page: Page{page.String(), userCode}, interval: pollInterval, life: maxTimeout, asked: asked}
+	d := &deviceSignIn{code: answer.DeviceCode, page: Page{page.String(), userCode}, interval: pollInterval, life: maxTimeout, asked: asked}
 	if life := seconds(answer.ExpiresIn); life > 0 {
 		d.life = min(life, maxTimeout)
 	}
@@ -122,7 +124,7 @@ func (f *Flow) authorizeDevice(ctx context.Context, web *http.Client, req Reques
 }
 
 // poll asks for the tokens until the person has decided, or the time is over (RFC 8628 §3.4, §3.5).
-func (f *Flow) poll(ctx context.Context, web *http.Client, req Request, d *device) (*Tokens, error) {
+func (f *Flow) poll(ctx context.Context, web *http.Client, req Request, d *deviceSignIn) (*Tokens, error) {
 	const step = "token"
 	timed, cancel := context.WithDeadline(ctx, d.asked.Add(d.life))
 	defer cancel()
@@ -132,12 +134,8 @@ func (f *Flow) poll(ctx context.Context, web *http.Client, req Request, d *devic
 		case <-timed.Done():
 			return nil, abandoned(ctx, d.life, nil)
 		}
-		form := url.Values{"grant_type": {grantDevice}, "device_code": {d.code.Reveal()}}
-		if !req.Unbound {
-			form.Set("resource", req.Resource)
-		}
 		// A poll may bring the tokens, and only once.
-		r, err := postForm(context.WithoutCancel(ctx), web, req, step, req.Issuer.TokenEndpoint, form)
+		r, err := postToken(context.WithoutCancel(ctx), web, req.decided(), step, grantDevice, url.Values{"device_code": {d.code.Reveal()}})
 		var tokens *Tokens
 		if err == nil {
 			tokens, err = r.readTokens(req, step)
