@@ -68,8 +68,8 @@ type Row struct {
 	effect func(e *Effect, value string)
 }
 
-// Rows are all of them.
-var Rows = []Row{
+// rows are all of them.
+var rows = []Row{
 	{Name: Audience, Form: "VALUE", cures: alone(wrongAudience), effect: func(e *Effect, value string) { e.Audiences = append(e.Audiences, value) }},
 	{Name: Issuer, Form: "VALUE", cures: alone(otherIssuer), effect: func(e *Effect, value string) { e.Issuers = append(e.Issuers, value) }},
 	{Name: IssuerSlash, cures: alone(issuerSlash), effect: func(e *Effect, _ string) { e.Slash = true }},
@@ -82,21 +82,21 @@ var Rows = []Row{
 }
 
 // Settings are those that a person may choose of their own accord, the mildest first.
-func Settings() (rows []Row) {
-	for _, r := range slices.Backward(Rows) {
+func Settings() (settings []Row) {
+	for _, r := range slices.Backward(rows) {
 		if r.Who != Asked {
-			rows = append(rows, r)
+			settings = append(settings, r)
 		}
 	}
-	return rows
+	return settings
 }
 
 func rowOf(name string) (Row, bool) {
-	at := slices.IndexFunc(Rows, func(r Row) bool { return r.Name == name })
+	at := slices.IndexFunc(rows, func(r Row) bool { return r.Name == name })
 	if at < 0 {
 		return Row{}, false
 	}
-	return Rows[at], true
+	return rows[at], true
 }
 
 // Effects are what quirks change together. One that is not known here changes nothing.
@@ -151,7 +151,7 @@ func Parse(s string) (Quirk, error) {
 	row, known := rowOf(name)
 	if !known || has != (row.Form != "") {
 		var forms []string
-		for _, r := range Rows {
+		for _, r := range rows {
 			forms = append(forms, strings.TrimSuffix(r.Name+"="+r.Form, "="))
 		}
 		last := len(forms) - 1
@@ -204,7 +204,7 @@ type Finding struct {
 // Cures are the quirks that would let a token through in which all this is wrong. A wrong signature, an expired token or
 // more scopes are no quirks: only to switch the checks off cures them.
 func Cures(wrong []Finding) (quirks []Quirk) {
-	for _, r := range Rows {
+	for _, r := range rows {
 		if r.cures == nil {
 			continue
 		}

@@ -42,11 +42,11 @@ func TestParse(t *testing.T) {
 
 // TestRows: each row has its texts and an effect of its own, and there are no texts without a row.
 func TestRows(t *testing.T) {
-	if len(texts) != len(Rows) {
-		t.Errorf("%d texts for %d rows", len(texts), len(Rows))
+	if len(texts) != len(rows) {
+		t.Errorf("%d texts for %d rows", len(texts), len(rows))
 	}
 	flags := map[string]bool{}
-	for _, r := range Rows {
+	for _, r := range rows {
 		q := Quirk{Name: r.Name, Value: "a=b"}
 		if reflect.DeepEqual(Effects([]Quirk{q}), Effect{}) {
 			t.Errorf("%s has no effect", r.Name)

@@ -2,8 +2,8 @@ package quirk
 
 import "strings"
 
-// Text is what a person reads about a quirk, in English. "{value}" stands for its value.
-type Text struct {
+// text is what a person reads about a quirk, in English. "{value}" stands for its value.
+type text struct {
 	Title   string // of the question about it, with "{server}" or "{issuer}" where that stands; "" if it has none of its own
 	Meaning string // what accepting or setting it means, in a sentence or two
 	Nobody  string // the same of one whose value is ""; "" if that is nothing else
@@ -30,8 +30,8 @@ const (
 	notKnown    = "This program does not know what this means."
 )
 
-// texts are those of all Rows, by name.
-var texts = map[string]Text{
+// texts are those of all rows, by name.
+var texts = map[string]text{
 	Audience: {
 		Meaning: "Tokens made out to “{value}” are handed out, although that is not this server's address. Whoever gets one may be able to use it wherever that name counts.",
 		Nobody:  "Tokens that name no server are handed out. Whoever gets one may be able to use it at other servers of the same issuer.",
@@ -95,12 +95,12 @@ func (q Quirk) Title() string {
 
 // Meaning says what accepting or setting q means, in a sentence or two for the person.
 func (q Quirk) Meaning() string {
-	text, ok := texts[q.Name]
+	t, ok := texts[q.Name]
 	switch {
 	case !ok:
 		return notKnown
-	case q.Value == "" && text.Nobody != "":
-		return text.Nobody
+	case q.Value == "" && t.Nobody != "":
+		return t.Nobody
 	}
-	return strings.ReplaceAll(text.Meaning, "{value}", q.Value)
+	return strings.ReplaceAll(t.Meaning, "{value}", q.Value)
 }
