@@ -65,7 +65,7 @@ var mutations = []mutation{
 	{"ASM-14 a push that is required", "oauthflow/way_redirect.go", "case req.Issuer.PushRequired || ", "case ", nil},
 	{"CBK-14 a code alone", "oauthflow/callback.go", `if query == "" || place != p.redirectURI && "http://"+place != p.redirectURI {`, `if query == "" && place == "" {`, nil},
 	{"CBK-14 state of a pasted address", "oauthflow/callback.go", "	if !ours {\n		return errOtherState", "	if !ours && a.err != nil {\n		return errOtherState", nil},
-	{"XDV-1 another device only where the person chose it", "broker/signin/run.go", "Device: t.Via == face.ViaDevice,", "Device: true,", []string{"./broker"}},
+	{"XDV-1 another device only where the person chose it", "broker/signin/run.go", "Device: t.Via == face.ViaDevice,", "Device: t.Via == face.ViaDevice || ask != nil,", []string{"./broker"}},
 	{"XDV-1 a device that was not offered", "face/face.go", `if a.Via != "" && !slices.Contains(q.Vias, a.Via) {`, `if a.Via == "none" {`, nil},
 	{"XCC-1 a client that the person did not agree to", "broker/client.go", "	if _, _, err := b.ask(ctx, q); err != nil {\n		return nil, err\n	}\n	return b.setClient", "	if _, _, err := b.ask(ctx, q); err != nil && q.Kind == \"\" {\n		return nil, err\n	}\n	return b.setClient", nil},
 	{"XWI-2 an identity that is read each time", "broker/client.go", "r.Assertion, err = b.assertion(", "_, err = b.assertion(", nil},
