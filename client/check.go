@@ -3,9 +3,19 @@ package client
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
+
+// Grant types by which a client gets tokens with nobody at a browser, for Client.GrantType.
+const (
+	GrantClientCredentials = "client_credentials"                          // RFC 6749 §4.4; MCP's extension of that name
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1: workload identity, enterprises
+)
+
+// GrantTypes are all of them.
+var GrantTypes = []string{GrantClientCredentials, GrantJWTBearer}
 
 // MaxSecret bounds a client secret that the person enters, in bytes.
 const MaxSecret = 4096
@@ -93,7 +103,7 @@ func (c Client) Check() error {
 		return fault(AssertionAlone)
 	case c.GrantType == GrantClientCredentials && c.Secret.Empty() && c.Key.Empty(): // RFC 6749 §4.4: confidential clients only
 		return fault(NoSecret)
-	case c.GrantType != "" && c.GrantType != GrantClientCredentials && c.GrantType != GrantJWTBearer:
+	case c.GrantType != "" && !slices.Contains(GrantTypes, c.GrantType):
 		return fault(UnknownGrantType)
 	}
 	return nil

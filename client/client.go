@@ -18,12 +18,6 @@ const (
 	SourceDynamic       = "dynamic"
 )
 
-// Grant types by which a client gets tokens with nobody at a browser, for Client.GrantType.
-const (
-	GrantClientCredentials = "client_credentials"                          // RFC 6749 §4.4; MCP's extension of that name
-	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523 §2.1: workload identity, enterprises
-)
-
 // Client is our client at one issuer. It is never used at another issuer. The zero value means: none yet.
 type Client struct {
 	Issuer       string

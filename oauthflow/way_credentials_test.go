@@ -168,6 +168,18 @@ func TestUnattendedIsNotTriedTwice(t *testing.T) {
 	}
 }
 
+// Each grant type that a person can give a client has its way.
+func TestEveryGrantTypeHasAWay(t *testing.T) {
+	for _, grantType := range client.GrantTypes {
+		if unattended[grantType] == nil {
+			t.Errorf("%s has none", grantType)
+		}
+	}
+	if len(unattended) != len(client.GrantTypes) {
+		t.Errorf("%d ways for %d grant types", len(unattended), len(client.GrantTypes))
+	}
+}
+
 func TestUnattendedNeedsWhatItShows(t *testing.T) {
 	for name, reg := range map[string]client.Client{
 		"no secret":      {Issuer: issuerID, ClientID: "c", GrantType: client.GrantClientCredentials},

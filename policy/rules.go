@@ -441,8 +441,8 @@ func checkScope(s string) string {
 }
 
 func checkGrantType(s string) string {
-	if s != client.GrantClientCredentials && s != client.GrantJWTBearer {
-		return "must be " + client.GrantClientCredentials + " or " + client.GrantJWTBearer + "; leave it out for a sign-in by browser"
+	if !slices.Contains(client.GrantTypes, s) {
+		return "must be " + strings.Join(client.GrantTypes, " or ") + "; leave it out for a sign-in by browser"
 	}
 	return ""
 }
