@@ -2,7 +2,12 @@
 
 package tray
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+var errUnsupported = errors.New("this build has no tray")
 
 // Available fails: the menu bar of macOS is reached through cgo only.
 func Available(context.Context) error { return errUnsupported }

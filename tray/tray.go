@@ -17,10 +17,9 @@ import (
 
 // Errors that Available and Run return. With ErrNoBus an icon will never be shown.
 var (
-	ErrNoBus       = errors.New("no session bus")               // Linux: nothing to show an icon on, nor will there be
-	errNoHost      = errors.New("no tray on this desktop")      // Linux: now; an icon appears when one starts
-	errUnsupported = errors.New("this build has no tray")       // macOS without cgo
-	errRanBefore   = errors.New("the tray runs once a process") // a limit of the library below
+	ErrNoBus     = errors.New("no session bus")               // Linux: nothing to show an icon on, nor will there be
+	errNoHost    = errors.New("no tray on this desktop")      // Linux: now; an icon appears when one starts
+	errRanBefore = errors.New("the tray runs once a process") // a limit of the library below
 )
 
 // Config is what a Tray needs. The functions are called from goroutines of the Tray, and a second click on the same row
