@@ -211,7 +211,7 @@ func (w *world) bridgeFigures(ctx context.Context) ([]figure, error) {
 // startFigures measures from the start of a command to its first list of tools.
 func (p *pipes) startFigures(ctx context.Context) ([]figure, error) {
 	var ours, bare, remote []time.Duration
-	for n := range starts {
+	for n := range p.w.times(starts) {
 		for _, side := range []struct {
 			start func(context.Context) (*stdioHost, error)
 			times *[]time.Duration
@@ -271,7 +271,7 @@ func (p *pipes) callFigures(ctx context.Context) ([]figure, error) {
 		}
 		sides = append(sides, &side{call: call})
 	}
-	for n := range (calls + calls/10) / block {
+	for n := range calls/10/block + p.w.times(calls/block) {
 		for _, s := range sides {
 			for range block {
 				begin := time.Now()

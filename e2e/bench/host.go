@@ -41,6 +41,7 @@ type order struct {
 	Do         string
 	Ours, Bare string // sockets
 	Resource   string
+	Blocks     int // of requests to count, where both take turns
 }
 
 // outcome is what it did.
@@ -81,12 +82,12 @@ func hostRole(ctx context.Context) error {
 		result.Answer, err = post(ctx, newClient(o.Ours, false), body)
 	case doNew, doKeepAlive:
 		ours, bare := newClient(o.Ours, o.Do == doKeepAlive), newClient(o.Bare, o.Do == doKeepAlive)
-		err = result.turns(
+		err = result.turns(o.Blocks,
 			func() error { _, err := post(ctx, ours, body); return err },
 			func() error { _, err := post(ctx, bare, body); return err })
 	case doPackageNew, doPackageKeep:
 		bare := newClient(o.Bare, o.Do == doPackageKeep)
-		err = result.turns(o.throughPackage(ctx), func() error { return o.throughJSON(ctx, bare) })
+		err = result.turns(o.Blocks, o.throughPackage(ctx), func() error { return o.throughJSON(ctx, bare) })
 	case doCrowd:
 		err = o.crowd(ctx, body, &result)
 	default:
@@ -194,8 +195,8 @@ func blank(content []byte) string {
 }
 
 // turns makes requests to ours and to the floor in turn, in blocks, and notes how long each took.
-func (r *outcome) turns(ours, bare func() error) error {
-	for pair := range warmUp + pairs {
+func (r *outcome) turns(counted int, ours, bare func() error) error {
+	for pair := range warmUp + counted {
 		sides := []struct {
 			do    func() error
 			times *[]time.Duration

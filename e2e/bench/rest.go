@@ -97,11 +97,13 @@ func (w *world) startListener(name string, args ...string) (where string, err er
 
 // restFigures watches the programs at rest, all in the same minute.
 func (w *world) restFigures(ctx context.Context) ([]figure, error) {
-	if err := pause(ctx, time.Until(w.rest.since.Add(settling))); err != nil {
-		return nil, err
+	if !w.quick {
+		if err := pause(ctx, time.Until(w.rest.since.Add(settling))); err != nil {
+			return nil, err
+		}
 	}
 	pids := [3]int{w.rest.ours, w.rest.plain, w.rest.linked}
-	switched, woken, err := watch(ctx, pids)
+	switched, woken, err := watch(ctx, pids, w.times(int(watched/time.Second)))
 	if err != nil {
 		return nil, err
 	}
@@ -136,10 +138,10 @@ func (w *world) restFigures(ctx context.Context) ([]figure, error) {
 	), nil
 }
 
-// watch counts for a while the context switches of each process, and the seconds in which there was any.
-func watch(ctx context.Context, pids [3]int) (switched, woken [3]int64, err error) {
+// watch counts for some seconds the context switches of each process, and the seconds in which there was any.
+func watch(ctx context.Context, pids [3]int, seconds int) (switched, woken [3]int64, err error) {
 	var before [3]int64
-	for second := range int(watched/time.Second) + 1 {
+	for second := range seconds + 1 {
 		for i, pid := range pids {
 			now, err := switches(pid)
 			if err != nil {

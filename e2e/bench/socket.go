@@ -20,7 +20,7 @@ func (w *world) socketFigures(ctx context.Context) ([]figure, error) {
 		{"  through our Go package, new connection", doPackageNew},
 		{"  through our Go package, kept alive", doPackageKeep},
 	} {
-		r, err := w.ask(ctx, order{Do: f.do, Ours: w.socket, Bare: w.echo, Resource: w.resource})
+		r, err := w.ask(ctx, order{Do: f.do, Blocks: w.times(pairs), Ours: w.socket, Bare: w.echo, Resource: w.resource})
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +39,7 @@ func (w *world) processFigures(ctx context.Context) ([]figure, error) {
 	}
 	env := append(os.Environ(), "VK_SOCK="+w.socket)
 	var took [2][]time.Duration
-	for range processPairs {
+	for range w.times(processPairs) {
 		for i, argv := range [][]string{{vk, "token", w.resource}, {w.path("ask"), w.echo, w.resource}} {
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 			cmd.Env = env

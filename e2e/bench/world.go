@@ -25,6 +25,8 @@ type world struct {
 	self string // this program; the host that vk is started by
 	host string // a copy of it: the host that asks over the socket itself
 
+	quick bool // each figure is taken once
+
 	refreshes atomic.Int64 // refresh requests that reached an issuer
 	closers   []func() error
 
@@ -44,7 +46,7 @@ const briefTTL = 12 * time.Second
 // crowds is how many times a crowd asks, each time for another server.
 const crowds = 3
 
-func newWorld() (*world, error) {
+func newWorld(quick bool) (*world, error) {
 	for _, name := range []string{"valetkey", "valetkey-headless", "vk", "vkdemo"} {
 		if _, err := os.Stat(filepath.Join("bin", name)); err != nil {
 			return nil, fmt.Errorf("%w (make bench builds and runs everything)", err)
@@ -58,7 +60,7 @@ func newWorld() (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{self: self, closers: []func() error{func() error { return os.RemoveAll(dir) }}}
+	w := &world{self: self, quick: quick, closers: []func() error{func() error { return os.RemoveAll(dir) }}}
 	if w.dir, err = filepath.EvalSymlinks(dir); err == nil {
 		w.self, err = filepath.EvalSymlinks(self)
 	}
@@ -66,6 +68,14 @@ func newWorld() (*world, error) {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// times is n, or once if that is enough.
+func (w *world) times(n int) int {
+	if w.quick {
+		return 1
+	}
+	return n
 }
 
 // close ends what was started, the last first.
@@ -104,7 +114,7 @@ func (w *world) startSocket(ctx context.Context) (err error) {
 	if w.streams, err = w.serve(0, streamer); err != nil {
 		return err
 	}
-	for range crowds {
+	for range w.times(crowds) {
 		resource, err := w.serve(briefTTL, nil)
 		if err != nil {
 			return err

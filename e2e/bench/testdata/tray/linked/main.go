@@ -24,7 +24,7 @@ func main() {
 		out := outbound.New(outbound.Config{})
 		b, _ := broker.Open(context.Background(), broker.Config{
 			Store: keystore.NewKeychain(keystore.KeychainConfig{}), Discovery: discovery.New(discovery.Config{HTTP: out.For}),
-			Flow: func(func(oauthflow.Request, string)) *oauthflow.Flow {
+			Flow: func(func(oauthflow.Request, oauthflow.Page)) *oauthflow.Flow {
 				return oauthflow.New(oauthflow.Config{HTTP: out.For})
 			},
 		})
