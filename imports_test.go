@@ -56,6 +56,7 @@ var floors = map[string]struct {
 	"keystore":             {nil, "the ground"},
 	"peer":                 {nil, "the ground"},
 	"assets":               {nil, "the ground"},
+	"assets/gen":           {nil, "it draws pictures and knows nothing of where they are shown"},
 	"dpop":                 {[]string{"internal/secret"}, "the ground"},
 	"internal/secret":      {nil, "the ground"},
 	"internal/untrusted":   {nil, "the ground"},

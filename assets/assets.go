@@ -4,7 +4,7 @@ package assets
 
 import _ "embed"
 
-//go:generate go run gen/main.go
+//go:generate go run ./gen
 
 // CallbackPage is the html/template source of the page that a browser sign-in ends on. It is given the fields Tone
 // ("good", "bad" or "calm"), Title, Text, ServerName, ServerHost, IssuerHost and Nonce (for its style element; it needs

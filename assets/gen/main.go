@@ -1,6 +1,4 @@
-//go:build ignore
-
-// This program draws the icons of package assets: go generate ./assets.
+// Gen draws the icons of package assets: go generate ./assets.
 //
 // Every shape is a signed distance, so that each size is drawn for itself, sharp, instead of scaled.
 package main

@@ -118,9 +118,9 @@ func (r run) do(ctx context.Context, dir string) ([]result, error) {
 	if err := os.MkdirAll(reports, 0o700); err != nil {
 		return nil, err
 	}
-	node, err := filepath.Glob(filepath.Join(home, "node_modules/node-linux-*/bin/node"))
+	node, err := filepath.Glob("e2e/peers/node_modules/node-linux-*/bin/node")
 	if err != nil || len(node) != 1 {
-		return nil, fmt.Errorf("the packages in %s are not installed (found %v); make conformance installs them", home, node)
+		return nil, fmt.Errorf("the packages in e2e/peers are not installed (found %v); make conformance installs them", node)
 	}
 	// The suite splits the command at spaces and runs it in a shell; exec lets it see how the host ended.
 	command := strings.Join(strings.Fields("exec bin/conformance "+roleHost+" "+r.hostFlags+" "+reports), " ")

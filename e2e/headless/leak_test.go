@@ -22,7 +22,7 @@ func TestHeadlessLeaks(t *testing.T) {
 	t.Parallel()
 	h := rig.New(t)
 	h.Keyring(h.SessionBus(), "correct horse")
-	watch := rig.NewWatch()
+	watch := h.Watch
 	site := newDemoSite(t, func(cfg *demo.IssuerConfig) { cfg.AuthMethods = []string{demo.AuthBasic} }, nil)
 	watched := func(p *rig.Process, code int) *rig.Process {
 		t.Helper()

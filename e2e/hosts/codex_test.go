@@ -90,7 +90,7 @@ func (m *model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // codex has Codex do what the model says, and looks at what came of each call.
 func (h *hosting) codex(t *testing.T, m *model) {
 	t.Helper()
-	out := h.host(t, rig.Peer(t, "node_modules/.bin/codex"), "exec", "--skip-git-repo-check", "--json", "--dangerously-bypass-approvals-and-sandbox",
+	out := h.host(t, rig.Peer(t, "more/node_modules/.bin/codex"), "exec", "--skip-git-repo-check", "--json", "--dangerously-bypass-approvals-and-sandbox",
 		"-c", `model_providers.standin={name="standin",base_url="`+m.URL+`/v1",wire_api="responses"}`, "-c", `model_provider="standin"`, "-m", "standin",
 		"-c", "analytics.enabled=false", "-c", "check_for_update_on_startup=false", "-c", "features.apps=false", "-c", "features.plugins=false",
 		"Call the tools.")

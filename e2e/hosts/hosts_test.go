@@ -47,27 +47,27 @@ func (h *hosting) host(t testing.TB, name string, args ...string) string {
 
 func (h *hosting) hostCommand(name string, args ...string) *exec.Cmd {
 	cmd := h.Command(name, args...)
-	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(rig.Node(h.T))+":"+rig.Peer(h.T, "node_modules/.bin")+":/usr/bin:/bin")
+	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(rig.Node(h.T))+":"+rig.Peer(h.T, "more/node_modules/.bin")+":/usr/bin:/bin")
 	return cmd
 }
 
 // bridged are hosts that start vk bridge as the command of a server, and how each uses one.
 var bridged = map[string]func(*testing.T, *hosting, hostedServer){
 	"the Python SDK's client": func(t *testing.T, h *hosting, s hostedServer) {
-		useAll(t, h, s, rig.Peer(t, ".venv/bin/python"), rig.Peer(t, "host.py"))
+		useAll(t, h, s, rig.Peer(t, "more/.venv/bin/python"), rig.Peer(t, "more/host.py"))
 	},
 	"the TypeScript SDK's client": func(t *testing.T, h *hosting, s hostedServer) {
-		useAll(t, h, s, rig.Node(t), rig.Peer(t, "host.mjs"))
+		useAll(t, h, s, rig.Node(t), rig.Peer(t, "more/host.mjs"))
 	},
 	"inspector --cli": func(t *testing.T, h *hosting, s hostedServer) {
 		args, _ := json.Marshal(s.simple.Args)
-		rig.Contains(t, "the inspector", h.host(t, rig.Peer(t, "node_modules/.bin/mcp-inspector"), "--cli", rig.Program(t, "vk"), "bridge", s.url,
+		rig.Contains(t, "the inspector", h.host(t, rig.Peer(t, "more/node_modules/.bin/mcp-inspector"), "--cli", rig.Program(t, "vk"), "bridge", s.url,
 			"--protocol-era", "auto", "--method", "tools/call", "--tool-name", s.simple.Tool, "--tool-args-json", string(args)), []string{s.simple.text})
 	},
 	"mcporter": func(t *testing.T, h *hosting, s hostedServer) {
 		h.VK("connect", "cursor", s.url, "--name", s.name, "--yes").Must() // mcporter reads Cursor's file
 		args, _ := json.Marshal(s.simple.Args)
-		rig.Contains(t, "mcporter", h.host(t, rig.Peer(t, "node_modules/.bin/mcporter"), "call", s.name+"."+s.simple.Tool, "--args", string(args)), []string{s.simple.text})
+		rig.Contains(t, "mcporter", h.host(t, rig.Peer(t, "more/node_modules/.bin/mcporter"), "call", s.name+"."+s.simple.Tool, "--args", string(args)), []string{s.simple.text})
 	},
 }
 

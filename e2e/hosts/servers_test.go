@@ -130,7 +130,7 @@ func (h *hosting) servers() []hostedServer {
 // tsDemo starts the TypeScript SDK's demo server, which has an issuer of its own that asks nothing of the person.
 func (h *hosting) tsDemo() string {
 	port, issuerPort := fmt.Sprint(rig.FreePort(h.T)), fmt.Sprint(rig.FreePort(h.T))
-	cmd := h.Command(rig.Node(h.T), rig.Peer(h.T, "node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server/simpleStreamableHttp.js"), "--oauth", "--oauth-strict")
+	cmd := h.Command(rig.Node(h.T), rig.Peer(h.T, "more/node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server/simpleStreamableHttp.js"), "--oauth", "--oauth-strict")
 	cmd.Env = append(cmd.Env, "MCP_PORT="+port, "MCP_AUTH_PORT="+issuerPort)
 	p := h.Run(cmd)
 	h.listens(p, port)
@@ -141,7 +141,7 @@ func (h *hosting) tsDemo() string {
 // everything starts server-everything, which knows no tokens: what it is behind does.
 func (h *hosting) everything() http.Handler {
 	port := fmt.Sprint(rig.FreePort(h.T))
-	cmd := h.Command(rig.Node(h.T), rig.Peer(h.T, "node_modules/@modelcontextprotocol/server-everything/dist/index.js"), "streamableHttp")
+	cmd := h.Command(rig.Node(h.T), rig.Peer(h.T, "more/node_modules/@modelcontextprotocol/server-everything/dist/index.js"), "streamableHttp")
 	cmd.Env = append(cmd.Env, "PORT="+port)
 	h.listens(h.Run(cmd), port)
 	return &httputil.ReverseProxy{
@@ -158,7 +158,7 @@ func (h *hosting) fastMCP(i *rig.Issuer) string {
 		h.T.Fatal(err)
 	}
 	defer r.Close()
-	cmd := h.Command(rig.Peer(h.T, ".venv/bin/python"), rig.Peer(h.T, "fastmcp_server.py"), i.URL, i.URL+"/jwks")
+	cmd := h.Command(rig.Peer(h.T, "more/.venv/bin/python"), rig.Peer(h.T, "more/fastmcp_server.py"), i.URL, i.URL+"/jwks")
 	cmd.Stdout = w
 	p := h.Run(cmd)
 	w.Close()

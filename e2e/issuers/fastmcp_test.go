@@ -19,7 +19,7 @@ import (
 func newFastMCP(h *rig.Place, port int, args ...string) (server string) {
 	h.T.Helper()
 	base := fmt.Sprintf("http://127.0.0.1:%d", port)
-	cmd := h.Command(rig.Peer(h.T, ".venv/bin/python"), append([]string{rig.Peer(h.T, "fastmcp_issuer.py"), fmt.Sprint(port)}, args...)...)
+	cmd := h.Command(rig.Peer(h.T, "more/.venv/bin/python"), append([]string{rig.Peer(h.T, "more/fastmcp_issuer.py"), fmt.Sprint(port)}, args...)...)
 	p := h.Run(cmd)
 	answers(h, p, base+"/mcp")
 	return base + "/mcp"
@@ -135,7 +135,7 @@ func TestLifeAtFastMCP(t *testing.T) {
 func TestLifeAtTheTypeScriptSDK(t *testing.T) {
 	h := rig.New(t)
 	server, issuer := rig.FreePort(t), rig.FreePort(t)
-	cmd := h.Command(rig.Node(t), rig.Peer(t, "node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server/simpleStreamableHttp.js"), "--oauth", "--oauth-strict")
+	cmd := h.Command(rig.Node(t), rig.Peer(t, "more/node_modules/@modelcontextprotocol/sdk/dist/esm/examples/server/simpleStreamableHttp.js"), "--oauth", "--oauth-strict")
 	cmd.Env = append(cmd.Env, fmt.Sprintf("MCP_PORT=%d", server), fmt.Sprintf("MCP_AUTH_PORT=%d", issuer))
 	l := newLife(h, rig.Everyone)
 	l.server, l.issuer = fmt.Sprintf("http://localhost:%d/mcp", server), fmt.Sprintf("http://localhost:%d/", issuer)

@@ -38,9 +38,9 @@ type keycloak struct {
 // is the name of the audience mapper's setting, audience its value.
 func newKeycloak(h *rig.Place, server, kind, audience string, flags ...string) *keycloak {
 	h.T.Helper()
-	found, err := filepath.Glob(rig.Root(h.T, "e2e", "peers", "keycloak", "keycloak-*", "bin", "kc.sh"))
+	found, err := filepath.Glob(rig.Root(h.T, "e2e", "peers", "more", "keycloak", "keycloak-*", "bin", "kc.sh"))
 	if err != nil || len(found) != 1 {
-		h.T.Fatalf("Keycloak is not installed in e2e/peers/keycloak (found %v); make test-all installs it", found)
+		h.T.Fatalf("Keycloak is not installed in e2e/peers/more/keycloak (found %v); make test-all installs it", found)
 	}
 	port := fmt.Sprint(rig.FreePort(h.T))
 	k := &keycloak{t: h.T, url: "http://127.0.0.1:" + port, http: &http.Client{Timeout: 30 * time.Second}}

@@ -68,7 +68,7 @@ func New(t testing.TB) *Place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Place{T: t, Dir: dir, Watch: NewWatch(), Pictures: os.Getenv("VK_E2E_PICTURES")}
+	p := &Place{T: t, Dir: dir, Watch: &Watch{heard: map[string]string{}}, Pictures: os.Getenv("VK_E2E_PICTURES")}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("what was printed:\n%s", p.printed())
@@ -203,7 +203,7 @@ func (p *Place) Host(name string, args ...string) *Process {
 	p.T.Helper()
 	r := p.Start(name, args...)
 	r.answers = true
-	p.Watch.Note(r.Process.Pid)
+	p.Watch.note(r.Process.Pid)
 	return r
 }
 

@@ -23,9 +23,6 @@ type Watch struct {
 	heard map[string]string // words → where they were found
 }
 
-// NewWatch hears of nothing yet.
-func NewWatch() *Watch { return &Watch{heard: map[string]string{}} }
-
 // Said notes words that were found somewhere.
 func (w *Watch) Said(where, words string) {
 	w.mu.Lock()
@@ -35,8 +32,8 @@ func (w *Watch) Said(where, words string) {
 	}
 }
 
-// Note reads a process's arguments and environment. Without the rights to read them others have none either.
-func (w *Watch) Note(pid int) {
+// note reads a process's arguments and environment. Without the rights to read them others have none either.
+func (w *Watch) note(pid int) {
 	for _, what := range []string{"cmdline", "environ"} {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, what)); err == nil {
 			w.Said("/proc/PID/"+what, string(b))
@@ -54,11 +51,11 @@ func (w *Watch) Follow(pid int) {
 			if _, err := os.Stat(fmt.Sprintf("/proc/%d/task", pid)); err != nil {
 				return
 			}
-			w.Note(pid)
+			w.note(pid)
 			for _, child := range children(pid) {
-				w.Note(child)
+				w.note(child)
 				for _, grandchild := range children(child) {
-					w.Note(grandchild)
+					w.note(grandchild)
 				}
 			}
 		}
