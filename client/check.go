@@ -17,8 +17,8 @@ const (
 // GrantTypes are all of them.
 var GrantTypes = []string{GrantClientCredentials, GrantJWTBearer}
 
-// MaxSecret bounds a client secret that the person enters, in bytes.
-const MaxSecret = 4096
+// maxSecret bounds a client secret that the person enters, in bytes.
+const maxSecret = 4096
 
 // Kind is what can be wrong with a client that the person enters.
 type Kind int
@@ -26,7 +26,7 @@ type Kind int
 const (
 	NoClientID       Kind = iota + 1
 	BadClientID           // too long, or not to be shown as it is
-	LongSecret            //
+	longSecret            //
 	TwoWays               // it authenticates with a secret and with a key
 	KeyIDAlone            // of no key
 	UnknownGrantType      //
@@ -53,8 +53,8 @@ func (f *Fault) Error() string {
 		return "there is no client ID"
 	case BadClientID:
 		return "the client ID is empty or not printable"
-	case LongSecret:
-		return fmt.Sprintf("the client secret is longer than %d characters", MaxSecret)
+	case longSecret:
+		return fmt.Sprintf("the client secret is longer than %d characters", maxSecret)
 	case TwoWays:
 		return "a client authenticates with a secret or with a key, not with both"
 	case KeyIDAlone:
@@ -118,8 +118,8 @@ func (c Client) identity() Kind {
 		return BadClientID
 	case !c.Secret.Empty() && !c.Key.Empty():
 		return TwoWays
-	case c.Secret.Len() > MaxSecret:
-		return LongSecret
+	case c.Secret.Len() > maxSecret:
+		return longSecret
 	case c.KeyID != "" && c.Key.Empty():
 		return KeyIDAlone
 	}

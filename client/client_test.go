@@ -90,7 +90,7 @@ func TestSent(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	s := secret.New("s")
-	long := secret.New(strings.Repeat("x", MaxSecret+1))
+	long := secret.New(strings.Repeat("x", maxSecret+1))
 	with := func(e Enterprise) Client { return Client{ClientID: "a", GrantType: GrantJWTBearer, Enterprise: &e} }
 	there := Client{Issuer: "https://e.example", ClientID: "there"}
 	for name, c := range map[string]struct {
@@ -104,7 +104,7 @@ func TestCheck(t *testing.T) {
 		"no ID":                      {Client{Secret: s}, NoClientID, false},
 		"hidden characters":          {Client{ClientID: "a\u202e"}, BadClientID, false},
 		"a long ID":                  {Client{ClientID: strings.Repeat("x", MaxText+1)}, BadClientID, false},
-		"a long secret":              {Client{ClientID: "a", Secret: long}, LongSecret, false},
+		"a long secret":              {Client{ClientID: "a", Secret: long}, longSecret, false},
 		"secret and key":             {Client{ClientID: "a", Secret: s, Key: s}, TwoWays, false},
 		"a key ID alone":             {Client{ClientID: "a", Secret: s, KeyID: "1"}, KeyIDAlone, false},
 		"by itself, secret":          {Client{ClientID: "a", Secret: s, GrantType: GrantClientCredentials}, 0, false},

@@ -114,7 +114,7 @@ func (f *Flow) Refresh(ctx context.Context, req Request, refresh secret.Text) (*
 }
 
 // Revoke asks the issuer to forget the refresh tokens first, then the access tokens (RFC 7009). The error names what was
-// not revoked, and why: [ErrOutlives] when that is access tokens only, [ErrNoRevocation] when the issuer offers no way.
+// not revoked, and why: [ErrOutlives] when that is access tokens only.
 func (f *Flow) Revoke(ctx context.Context, req Request, refresh, access []secret.Text) error {
 	web, err := f.client(ctx, req)
 	if err != nil {

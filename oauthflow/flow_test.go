@@ -461,7 +461,7 @@ func TestRevokeSaysWhatIsLeft(t *testing.T) {
 	}
 	r.req.Issuer.RevocationEndpoint = ""
 	err = r.flow().Revoke(t.Context(), r.req, refresh, access)
-	if !errors.Is(err, ErrNoRevocation) || !strings.Contains(err.Error(), "refresh token") || !strings.Contains(err.Error(), "access token") {
+	if !errors.Is(err, errNoRevocation) || !strings.Contains(err.Error(), "refresh token") || !strings.Contains(err.Error(), "access token") {
 		t.Errorf("%v", err)
 	}
 	if err := r.flow().Revoke(t.Context(), r.req, nil, nil); err != nil {

@@ -57,7 +57,7 @@ var (
 	ErrPKCEUnlisted   = errors.New("the issuer does not say that it checks PKCE") // MCP authorization, Security Considerations
 	ErrTokenType      = errors.New("the issuer answered with a token of a type that was not asked for")
 	ErrOutlives       = errors.New("the refresh token is revoked, and an access token works until it runs out")
-	ErrNoRevocation   = errors.New("the issuer offers no way to revoke tokens") // no revocation_endpoint, RFC 8414
+	errNoRevocation   = errors.New("the issuer offers no way to revoke tokens") // no revocation_endpoint, RFC 8414
 )
 
 // Error is the issuer's own refusal: an RFC 6749 error code with the issuer's words, bounded and stripped of control

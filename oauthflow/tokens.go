@@ -99,7 +99,7 @@ func revokeTokens(ctx context.Context, web *http.Client, req Request, refresh, a
 
 func revoke(ctx context.Context, web *http.Client, req Request, hint string, token secret.Text) error {
 	if req.Issuer.RevocationEndpoint == "" {
-		return fmt.Errorf("%w: %s", ErrNoRevocation, req.Issuer.ID)
+		return fmt.Errorf("%w: %s", errNoRevocation, req.Issuer.ID)
 	}
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {hint}}
 	r, err := postForm(ctx, web, req, "revocation", req.Issuer.RevocationEndpoint, form)
