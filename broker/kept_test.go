@@ -701,6 +701,25 @@ func same(t *testing.T, what any, now, kept map[string]any) {
 	}
 }
 
+// TestUnknownMembersAreRead: within one format, a program of another day may have written members that nobody here knows.
+func TestUnknownMembersAreRead(t *testing.T) {
+	eachKept(t, func(t *testing.T, dir string, items map[string]json.RawMessage) {
+		for name, item := range items {
+			items[name] = json.RawMessage(strings.Replace(string(item), `{"v":1,`, `{"v":1,"unheard_of":{"a":[1]},`, 1))
+		}
+		s := newStreet(t, "new", items)
+		defer func() { s.broker.Close() }()
+		grants, err := s.broker.Grants(t.Context(), program("vk"))
+		s.must(err)
+		if posts, want := s.use(grants.Grants), keptIn[[]posted](t, dir, "posts.json"); !reflect.DeepEqual(posts, want) {
+			t.Errorf("posted\n%+v\nwant\n%+v", posts, want)
+		}
+		if told := s.broker.State().Keychain; told != "ok" {
+			t.Errorf("the person is told %q", told)
+		}
+	})
+}
+
 // TestKeptClientsAreUsed: a client that the person entered is used for the next sign-in, and so is what they set.
 func TestKeptClientsAreUsed(t *testing.T) {
 	eachKept(t, func(t *testing.T, _ string, items map[string]json.RawMessage) {
