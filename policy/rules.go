@@ -32,27 +32,9 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 	if resource == "" {
 		resource = q.Server
 	}
-	matched, all, named, unpublished := false, false, map[string]bool{}, false
-	for _, c := range r.consents {
-		if !c.covers(q, resource) {
-			continue
-		}
-		if q.Unpublished && q.Kind != face.KindForget && !c.unpublished {
-			unpublished = true
-			continue
-		}
-		matched = true
-		all = all || len(c.scopes) == 0 && len(q.Scopes) == 0
-		for _, s := range c.scopes {
-			named[s] = true
-		}
-	}
-	all = all || named[wildcard]
-	switch {
-	case !matched && unpublished:
-		return face.Answer{}, fmt.Errorf(`%s names no issuer, and its consents there do not say "without_metadata": true, which takes %s for it`, resource, q.Issuer)
-	case !matched:
-		return face.Answer{}, fmt.Errorf("no consent there lets %s use %s", hostWord(q), resource)
+	all, named, err := r.covering(q, resource)
+	if err != nil {
+		return face.Answer{}, err
 	}
 	yes := face.Answer{Answered: true, Allow: true}
 	if q.Kind == face.KindConsent {
@@ -75,6 +57,33 @@ func (r rules) allow(q face.Question) (face.Answer, error) {
 		return face.Answer{}, fmt.Errorf(`%s asks %s for no scope by name, which needs a consent with "scopes": ["*"], or [] for a server that has none`, hostWord(q), resource)
 	}
 	return yes, nil
+}
+
+// covering adds up the consents for q: all scopes of resource, or those named; an error when there are none.
+func (r rules) covering(q face.Question, resource string) (all bool, named map[string]bool, err error) {
+	matched, unpublished := false, false
+	named = map[string]bool{}
+	for _, c := range r.consents {
+		if !c.covers(q, resource) {
+			continue
+		}
+		if q.Unpublished && q.Kind != face.KindForget && !c.unpublished {
+			unpublished = true
+			continue
+		}
+		matched = true
+		all = all || len(c.scopes) == 0 && len(q.Scopes) == 0
+		for _, s := range c.scopes {
+			named[s] = true
+		}
+	}
+	switch {
+	case !matched && unpublished:
+		err = fmt.Errorf(`%s names no issuer, and its consents there do not say "without_metadata": true, which takes %s for it`, resource, q.Issuer)
+	case !matched:
+		err = fmt.Errorf("no consent there lets %s use %s", hostWord(q), resource)
+	}
+	return all || named[wildcard], named, err
 }
 
 // allowQuirk answers a question about something that is wrong with a server. The yes is for once: it holds as long as it
