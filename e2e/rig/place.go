@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -231,7 +232,9 @@ func (p *Place) Ready(app *Process) {
 		if !app.Running() {
 			p.T.Fatalf("Valet Key ended with %v\n%s", app.ProcessState, app.Err.String())
 		}
-		_, err := client.Status(p.T.Context())
+		ctx, cancel := context.WithTimeout(context.Background(), Patience)
+		defer cancel()
+		_, err := client.Status(ctx)
 		return err == nil
 	})
 }
