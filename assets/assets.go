@@ -16,14 +16,8 @@ var CallbackPage string
 //go:embed icon-512.png
 var icon512 []byte
 
-//go:embed icon-256.png
-var icon256 []byte
-
 // Icon is the program's icon: PNG, 512 pixels wide.
 func Icon() []byte { return icon512 }
-
-// IconSmall is the program's icon: PNG, 256 pixels wide.
-func IconSmall() []byte { return icon256 }
 
 // TrayIcon is the icon in the notification area when all is well: PNG, 64 pixels wide; on Windows an ICO of 16 to 64.
 func TrayIcon() []byte { return tray }

@@ -24,7 +24,6 @@ func decode(t *testing.T, name string, b []byte, width int) image.Image {
 
 func TestIcons(t *testing.T) {
 	decode(t, "Icon", Icon(), 512)
-	decode(t, "IconSmall", IconSmall(), 256)
 	for _, name := range []string{"tray", "tray-attention", "tray-problem"} {
 		b, err := os.ReadFile(name + ".png")
 		if err != nil {

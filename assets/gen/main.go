@@ -187,7 +187,6 @@ func main() {
 		}
 	}
 	write("icon-512.png", encode(draw(512, app(512))))
-	write("icon-256.png", encode(draw(256, app(256))))
 	write("icon.ico", ico(app, 16, 24, 32, 48, 64, 256))
 	for name, layers := range map[string]func(int) []layer{"tray": tray, "tray-attention": attention, "tray-problem": problem} {
 		write(name+".png", encode(draw(64, layers(64))))
