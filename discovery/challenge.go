@@ -8,21 +8,21 @@ import (
 // Challenge is one entry of WWW-Authenticate: RFC 9110 §11.6.1. Its words are the server's own, unchecked.
 type Challenge struct {
 	Scheme string            // lower case: "bearer", "dpop", "basic", …
-	Params map[string]string // names in lower case, values unquoted; nil when there are none
+	params map[string]string // names in lower case, values unquoted; nil when there are none
 }
 
 // ResourceMetadata returns where the server says its metadata is (RFC 9728 §5.1), "" when it does not say.
-func (c Challenge) ResourceMetadata() string { return c.Params["resource_metadata"] }
+func (c Challenge) ResourceMetadata() string { return c.params["resource_metadata"] }
 
 // Scopes returns the scopes that the request needed (RFC 6750 §3), nil when the server does not say.
-func (c Challenge) Scopes() []string { return scopeTokens(strings.Split(c.Params["scope"], " ")) }
+func (c Challenge) Scopes() []string { return scopeTokens(strings.Split(c.params["scope"], " ")) }
 
 // Error returns the error code (RFC 6750 §3.1), "" when there is none: the request carried no token.
-func (c Challenge) Code() string { return c.Params["error"] }
+func (c Challenge) Code() string { return c.params["error"] }
 
 // Reauthentication returns how the server wants the person to sign in anew, as the function of that name does.
 func (c Challenge) Reauthentication() (acrValues, maxAge string, ok bool) {
-	return Reauthentication(c.Code(), c.Params["acr_values"], c.Params["max_age"])
+	return Reauthentication(c.Code(), c.params["acr_values"], c.params["max_age"])
 }
 
 // Reauthentication returns what of an error's parameters says how the person is to sign in anew (RFC 9470 §3): the
@@ -150,13 +150,13 @@ func (p *scanner) param(name string) {
 	}
 	c := &p.found[len(p.found)-1]
 	name = strings.ToLower(name)
-	if _, twice := c.Params[name]; twice || len(c.Params) >= maxParams {
+	if _, twice := c.params[name]; twice || len(c.params) >= maxParams {
 		return
 	}
-	if c.Params == nil {
-		c.Params = map[string]string{}
+	if c.params == nil {
+		c.params = map[string]string{}
 	}
-	c.Params[name] = value
+	c.params[name] = value
 }
 
 // quoted reads a quoted-string (RFC 9110 §5.6.4); false when it has no end or holds control characters.

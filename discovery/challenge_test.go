@@ -78,7 +78,7 @@ func TestParseChallenges(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&many, "p%d=v,", i)
 	}
-	if n := len(ParseChallenges([]string{"Bearer " + many.String()})[0].Params); n != maxParams {
+	if n := len(ParseChallenges([]string{"Bearer " + many.String()})[0].params); n != maxParams {
 		t.Errorf("%d parameters, want the bound %d", n, maxParams)
 	}
 }
@@ -92,7 +92,7 @@ func TestChallengeScopes(t *testing.T) {
 		"files:read x/y.z":    {"files:read", "x/y.z"},
 		"ok q\"uote back\\ é": {"ok"},
 	} {
-		if got := (Challenge{Params: params{"scope": in}}).Scopes(); !slices.Equal(got, want) {
+		if got := (Challenge{params: params{"scope": in}}).Scopes(); !slices.Equal(got, want) {
 			t.Errorf("scope %q: %q, want %q", in, got, want)
 		}
 	}
@@ -124,12 +124,12 @@ func format(challenges []Challenge) string {
 	var all []string
 	for _, c := range challenges {
 		s := c.Scheme
-		for i, name := range slices.Sorted(maps.Keys(c.Params)) {
+		for i, name := range slices.Sorted(maps.Keys(c.params)) {
 			sep := ", "
 			if i == 0 {
 				sep = " "
 			}
-			s += sep + name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(c.Params[name]) + `"`
+			s += sep + name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(c.params[name]) + `"`
 		}
 		all = append(all, s)
 	}
@@ -150,7 +150,7 @@ func FuzzParseChallenges(f *testing.F) {
 			if c.Scheme == "" || c.Scheme != strings.ToLower(c.Scheme) || strings.ContainsFunc(c.Scheme, func(r rune) bool { return r > 0x7e || !isToken(byte(r)) }) {
 				t.Errorf("scheme %q", c.Scheme)
 			}
-			for name, value := range c.Params {
+			for name, value := range c.params {
 				if name != strings.ToLower(name) || value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' }) {
 					t.Errorf("parameter %q = %q", name, value)
 				}
@@ -163,7 +163,7 @@ func FuzzParseChallenges(f *testing.F) {
 		}
 		// A field of its own stays as it is, whatever stands in its neighbour.
 		if len(a) < 1000 && len(got) < maxChallenges {
-			if after := ParseChallenges([]string{a, `Bearer scope="z"`}); after[len(after)-1].Params["scope"] != "z" {
+			if after := ParseChallenges([]string{a, `Bearer scope="z"`}); after[len(after)-1].params["scope"] != "z" {
 				t.Errorf("%q hides the field after it", a)
 			}
 		}

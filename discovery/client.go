@@ -84,8 +84,8 @@ func (r Resource) clone() *Resource {
 }
 
 func (i Issuer) clone() *Issuer {
-	i.Scopes, i.AuthMethods, i.GrantTypes = slices.Clone(i.Scopes), slices.Clone(i.AuthMethods), slices.Clone(i.GrantTypes)
-	i.GrantProfiles = slices.Clone(i.GrantProfiles)
+	i.Scopes, i.AuthMethods, i.grantTypes = slices.Clone(i.Scopes), slices.Clone(i.AuthMethods), slices.Clone(i.grantTypes)
+	i.grantProfiles = slices.Clone(i.grantProfiles)
 	i.AssertionAlgorithms, i.DPoPAlgorithms = slices.Clone(i.AssertionAlgorithms), slices.Clone(i.DPoPAlgorithms)
 	return &i
 }
@@ -102,9 +102,9 @@ type verdict struct{ *detail }
 func (v verdict) Error() string { return v.kind.Error() }
 
 // fail is the *Error for a discovery that ended with err, which the newest of tried tells of.
-func fail(step, of string, err error, tried []Try) error {
+func fail(step, of string, err error, tried []try) error {
 	if d, ok := errors.AsType[*detail](err); ok {
 		err = verdict{d}
 	}
-	return &Error{Step: step, URL: shown(of), Err: err, Tried: tried}
+	return &Error{Step: step, url: shown(of), err: err, Tried: tried}
 }

@@ -19,7 +19,7 @@ type Resource struct {
 	Prefix      bool     // ID is a path prefix of Server rather than equal to it (tolerated, and said on the server's page)
 	Bound       bool     // it takes only tokens that are bound to a key (RFC 9449): dpop_bound_access_tokens_required, or its challenges
 	Bindable    bool     // it takes such tokens: Bound, dpop_signing_alg_values_supported, or a challenge
-	MetadataURL string   // where it was found
+	metadataURL string   // where it was found
 	Unpublished bool     // nobody published this: see Client.Unpublished
 }
 
@@ -32,19 +32,19 @@ type Issuer struct {
 	RevocationEndpoint      string   // "" when none
 	PushEndpoint            string   // pushed_authorization_request_endpoint (RFC 9126); "" when none
 	DeviceEndpoint          string   // device_authorization_endpoint (RFC 8628); "" when none
-	KeysEndpoint            string   // jwks_uri; "" when none
+	keysEndpoint            string   // jwks_uri; "" when none
 	Scopes                  []string // scopes_supported
 	DPoPAlgorithms          []string // dpop_signing_alg_values_supported; nil when absent
 	AuthMethods             []string // token_endpoint_auth_methods_supported; nil when absent (RFC 8414: client_secret_basic)
 	AssertionAlgorithms     []string // token_endpoint_auth_signing_alg_values_supported; nil when absent
-	GrantTypes              []string // grant_types_supported; nil when absent
-	GrantProfiles           []string // authorization_grant_profiles_supported; nil when absent
+	grantTypes              []string // grant_types_supported; nil when absent
+	grantProfiles           []string // authorization_grant_profiles_supported; nil when absent
 	ClientMetadataDocuments bool     // client_id_metadata_document_supported
 	IssParameter            bool     // authorization_response_iss_parameter_supported
 	PushRequired            bool     // require_pushed_authorization_requests
 	PKCEUnlisted            bool     // it does not say whether it checks PKCE: code_challenge_methods_supported is absent
 	Unlisted                bool     // it names the servers it serves and this one is not among them (RFC 9728 §4 lets it leave some out)
-	MetadataURL             string   // where it was found; "" when Assumed
+	metadataURL             string   // where it was found; "" when Assumed
 	Assumed                 bool     // it publishes nothing; these are the endpoints of MCP 2025-03-26
 }
 
@@ -60,29 +60,29 @@ var (
 	ErrOtherScheme = errors.New("server asks for another kind of login") // Basic, Negotiate, … and no metadata anywhere
 )
 
-// Try is one address that was asked, and what came of it.
-type Try struct {
-	URL string
-	Err error // nil: this one was used
+// try is one address that was asked, and what came of it.
+type try struct {
+	url string
+	err error // nil: this one was used
 }
 
 // Error is a discovery that failed. It keeps the whole trail of tries.
 type Error struct {
 	Step  string // "server", "resource metadata", "issuer metadata"
-	URL   string // what was being discovered
-	Err   error  // wraps one of the errors above
-	Tried []Try
+	url   string // what was being discovered
+	err   error  // wraps one of the errors above
+	Tried []try
 }
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of %s: %v", e.Step, e.URL, e.Err)
+	fmt.Fprintf(&b, "%s of %s: %v", e.Step, e.url, e.err)
 	for i, try := range e.Tried {
 		sep := "; "
 		if i == 0 {
 			sep = " (tried "
 		}
-		fmt.Fprintf(&b, "%s%s: %v", sep, try.URL, try.Err)
+		fmt.Fprintf(&b, "%s%s: %v", sep, try.url, try.err)
 	}
 	if len(e.Tried) > 0 {
 		b.WriteString(")")
@@ -90,4 +90,4 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.err }

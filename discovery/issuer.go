@@ -20,7 +20,7 @@ func (c *Client) Issuer(ctx context.Context, server, id string) (*Issuer, error)
 	}
 	u, err := parseIssuer(id)
 	if err != nil {
-		return nil, fail(step, id, err, []Try{{shown(id), err}})
+		return nil, fail(step, id, err, []try{{shown(id), err}})
 	}
 	key := s.address + "\n" + id
 	if i, ok := c.issuers.get(key); ok {
@@ -30,19 +30,19 @@ func (c *Client) Issuer(ctx context.Context, server, id string) (*Issuer, error)
 	if err != nil {
 		return nil, err
 	}
-	var tried []Try
+	var tried []try
 	worst := ErrNotFound
 	for _, address := range issuerPlaces(u) {
 		doc, until, err := fetch(ctx, hc, address)
 		if err == nil {
 			var i *Issuer
 			if i, err = doc.issuer(id, u, s); err == nil {
-				i.MetadataURL = address
+				i.metadataURL = address
 				c.issuers.put(key, *i.clone(), until)
 				return i, nil
 			}
 		}
-		tried = append(tried, Try{shown(address), err})
+		tried = append(tried, try{shown(address), err})
 		missed, isMiss := errors.AsType[*miss](err)
 		switch {
 		case errors.Is(err, ErrMismatch):
@@ -107,13 +107,13 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 		RevocationEndpoint:      d.endpoint("revocation_endpoint", u),
 		PushEndpoint:            d.endpoint("pushed_authorization_request_endpoint", u),
 		DeviceEndpoint:          d.endpoint("device_authorization_endpoint", u),
-		KeysEndpoint:            d.endpoint("jwks_uri", u),
+		keysEndpoint:            d.endpoint("jwks_uri", u),
 		Scopes:                  scopeTokens(d.list("scopes_supported")),
 		AuthMethods:             d.list("token_endpoint_auth_methods_supported"),
 		AssertionAlgorithms:     d.list("token_endpoint_auth_signing_alg_values_supported"),
 		DPoPAlgorithms:          d.list("dpop_signing_alg_values_supported"),
-		GrantTypes:              d.list("grant_types_supported"),
-		GrantProfiles:           d.list("authorization_grant_profiles_supported"),
+		grantTypes:              d.list("grant_types_supported"),
+		grantProfiles:           d.list("authorization_grant_profiles_supported"),
 		ClientMetadataDocuments: d.flag("client_id_metadata_document_supported"),
 		IssParameter:            d.flag("authorization_response_iss_parameter_supported"),
 		PushRequired:            d.flag("require_pushed_authorization_requests"),
@@ -144,6 +144,6 @@ func (d *document) issuer(id string, u *url.URL, server target) (*Issuer, error)
 // TakesAssertions reports whether i says that it takes an enterprise's word for its people (MCP's Enterprise-Managed
 // Authorization §6). Issuers from before that was a member of its own list the grant type alone.
 func (i *Issuer) TakesAssertions() bool {
-	return slices.Contains(i.GrantProfiles, "urn:ietf:params:oauth:grant-profile:id-jag") ||
-		slices.Contains(i.GrantTypes, "urn:ietf:params:oauth:grant-type:jwt-bearer")
+	return slices.Contains(i.grantProfiles, "urn:ietf:params:oauth:grant-profile:id-jag") ||
+		slices.Contains(i.grantTypes, "urn:ietf:params:oauth:grant-type:jwt-bearer")
 }

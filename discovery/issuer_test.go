@@ -50,7 +50,7 @@ func TestIssuerPlaces(t *testing.T) {
 		for i, u := range all { // found at each of the places, with the identifier as it was given
 			w, c := newWeb(map[string]answer{u: doc(asm(tt.id))})
 			got, err := c.Issuer(background, mcp, tt.id)
-			if err != nil || got.ID != tt.id || got.MetadataURL != tt.want[i] {
+			if err != nil || got.ID != tt.id || got.metadataURL != tt.want[i] {
 				t.Errorf("%s at %s: %+v, %v", tt.id, u, got, err)
 			}
 			same(t, tt.id, w.took(), all[:i+1])
@@ -141,8 +141,8 @@ func TestIssuerDocument(t *testing.T) {
 			`"scopes_supported":["openid","offline_access"]`, `"token_endpoint_auth_methods_supported":["none"]`, `"grant_types_supported":["authorization_code","refresh_token"]`,
 			`"client_id_metadata_document_supported":true`, `"authorization_response_iss_parameter_supported":true`, `"response_types_supported":["token","code"]`,
 			`"protected_resources":["https://else.example","`+mcp+`"]`, `"other":1`),
-			nil, "", Issuer{RegistrationEndpoint: "https://r.example/r", RevocationEndpoint: "https://auth.example.com/rev?x=1", KeysEndpoint: "https://k.example/k",
-				Scopes: []string{"openid", "offline_access"}, AuthMethods: []string{"none"}, GrantTypes: []string{"authorization_code", "refresh_token"},
+			nil, "", Issuer{RegistrationEndpoint: "https://r.example/r", RevocationEndpoint: "https://auth.example.com/rev?x=1", keysEndpoint: "https://k.example/k",
+				Scopes: []string{"openid", "offline_access"}, AuthMethods: []string{"none"}, grantTypes: []string{"authorization_code", "refresh_token"},
 				ClientMetadataDocuments: true, IssParameter: true}},
 		{"null is absent", mcp, id, asm(id, `"registration_endpoint":null`, `"grant_types_supported":null`, `"client_id_metadata_document_supported":null`), nil, "", Issuer{}},
 		{"serves the server's origin", mcp, id, with(id, "protected_resources", `["https://mcp.example.com"]`), nil, "", Issuer{}},
@@ -185,7 +185,7 @@ func TestIssuerDocument(t *testing.T) {
 			i, err := c.Issuer(background, tt.server, tt.id)
 			check(t, err, tt.is, tt.says)
 			if tt.is == nil && err == nil {
-				tt.want.ID, tt.want.MetadataURL = tt.id, at
+				tt.want.ID, tt.want.metadataURL = tt.id, at
 				tt.want.AuthorizationEndpoint, tt.want.TokenEndpoint = tt.id+"/authorize", tt.id+"/token"
 				if !reflect.DeepEqual(*i, tt.want) {
 					t.Errorf("got %+v\nwant %+v", *i, tt.want)
@@ -202,10 +202,10 @@ func TestIssuerCache(t *testing.T) {
 		w, c := newWeb(map[string]answer{at: doc(asm(id, `"grant_types_supported":["authorization_code"]`), "Cache-Control", "max-age=60")})
 		for range 3 {
 			i, err := c.Issuer(background, mcp, id)
-			if err != nil || i.GrantTypes[0] != "authorization_code" {
+			if err != nil || i.grantTypes[0] != "authorization_code" {
 				t.Fatalf("%+v, %v", i, err)
 			}
-			i.GrantTypes[0] = "spoiled by the caller"
+			i.grantTypes[0] = "spoiled by the caller"
 		}
 		same(t, "fresh", w.took(), []string{at})
 		_, err := c.Issuer(background, "https://other.example", id)
@@ -287,7 +287,7 @@ func FuzzMetadata(f *testing.F) {
 		}
 		d, _ = decode(body)
 		if i, err := d.issuer(id, u, server); err == nil {
-			for _, e := range []string{i.AuthorizationEndpoint, i.TokenEndpoint, i.RegistrationEndpoint, i.RevocationEndpoint, i.KeysEndpoint} {
+			for _, e := range []string{i.AuthorizationEndpoint, i.TokenEndpoint, i.RegistrationEndpoint, i.RevocationEndpoint, i.keysEndpoint} {
 				if e != "" && !strings.HasPrefix(strings.ToLower(e), "https://") || strings.Contains(e, "#") {
 					t.Errorf("%s: endpoint %q", body, e)
 				}

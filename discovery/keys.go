@@ -16,7 +16,7 @@ const keysAgain = time.Minute
 // key was missing from the last answer: then the set is fetched anew, but at most once a minute. The error is an [*Error].
 func (c *Client) Keys(ctx context.Context, server string, i *Issuer, again bool) ([]byte, error) {
 	const step = "issuer keys"
-	if i.KeysEndpoint == "" {
+	if i.keysEndpoint == "" {
 		return nil, fail(step, i.ID, &detail{ErrNotFound, errors.New("the issuer publishes no keys")}, nil)
 	}
 	s, err := parseServer(server)
@@ -24,7 +24,7 @@ func (c *Client) Keys(ctx context.Context, server string, i *Issuer, again bool)
 		return nil, err
 	}
 	// The issuer is part of the key: two issuers that name one address still share nothing.
-	key := s.address + "\n" + i.ID + "\n" + i.KeysEndpoint
+	key := s.address + "\n" + i.ID + "\n" + i.keysEndpoint
 	_, lately := c.fetchedKeys.get(key)
 	if set, ok := c.keys.get(key); ok && (!again || lately) {
 		return bytes.Clone(set), nil
@@ -34,16 +34,16 @@ func (c *Client) Keys(ctx context.Context, server string, i *Issuer, again bool)
 	if err != nil {
 		return nil, err
 	}
-	doc, until, err := fetch(ctx, hc, i.KeysEndpoint)
+	doc, until, err := fetch(ctx, hc, i.keysEndpoint)
 	if err == nil && doc.members["keys"] == nil {
 		err = &detail{ErrInvalid, errors.New("the document has no keys")}
 	}
 	if err != nil {
-		return nil, fail(step, i.KeysEndpoint, err, []Try{{shown(i.KeysEndpoint), err}})
+		return nil, fail(step, i.keysEndpoint, err, []try{{shown(i.keysEndpoint), err}})
 	}
 	set, err := json.Marshal(map[string]json.RawMessage{"keys": doc.members["keys"]})
 	if err != nil {
-		return nil, fail(step, i.KeysEndpoint, &detail{ErrInvalid, err}, nil)
+		return nil, fail(step, i.keysEndpoint, &detail{ErrInvalid, err}, nil)
 	}
 	c.keys.put(key, set, until)
 	return bytes.Clone(set), nil

@@ -10,7 +10,7 @@ import (
 func TestKeys(t *testing.T) {
 	const server, place = "https://mcp.example.com/mcp", "https://issuer.example.com/jwks"
 	first, second := doc(`{"keys":[{"kid":"1"}]}`, "Cache-Control", "max-age=3600"), doc(`{"keys":[{"kid":"2"}]}`, "Cache-Control", "max-age=3600")
-	issuer := &Issuer{ID: "https://issuer.example.com", KeysEndpoint: place}
+	issuer := &Issuer{ID: "https://issuer.example.com", keysEndpoint: place}
 	synctest.Test(t, func(t *testing.T) {
 		w, c := newWeb(map[string]answer{"GET " + place: first})
 		get := func(i *Issuer, again bool) string {
@@ -36,7 +36,7 @@ func TestKeys(t *testing.T) {
 		is(get(issuer, true), "2", 2)
 		is(get(issuer, true), "2", 2)
 		is(get(issuer, false), "2", 2)
-		other := &Issuer{ID: "https://other.example.com", KeysEndpoint: place}
+		other := &Issuer{ID: "https://other.example.com", keysEndpoint: place}
 		is(get(other, false), "2", 3) // one address, and still nothing shared
 		time.Sleep(time.Hour)
 		is(get(issuer, false), "2", 4)
@@ -60,7 +60,7 @@ func TestKeysThatAreNotThere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, c := newWeb(map[string]answer{"GET " + tt.endpoint: tt.answer})
-			set, err := c.Keys(t.Context(), server, &Issuer{ID: "https://issuer.example.com", KeysEndpoint: tt.endpoint}, false)
+			set, err := c.Keys(t.Context(), server, &Issuer{ID: "https://issuer.example.com", keysEndpoint: tt.endpoint}, false)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("%s, %v", set, err)
 			}

@@ -49,7 +49,7 @@ func TestRecordedShapes(t *testing.T) {
 			for _, s := range i.Scopes {
 				offline = offline || s == "offline_access"
 			}
-			if i.ID != tt.id || i.MetadataURL != tt.at || i.AuthorizationEndpoint == "" || i.TokenEndpoint == "" {
+			if i.ID != tt.id || i.metadataURL != tt.at || i.AuthorizationEndpoint == "" || i.TokenEndpoint == "" {
 				t.Errorf("issuer %+v", i)
 			}
 			if (i.RegistrationEndpoint != "") != tt.registers || (i.RevocationEndpoint != "") != tt.revokes || offline != tt.offline || i.PKCEUnlisted != tt.unlisted {

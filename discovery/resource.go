@@ -58,7 +58,7 @@ func hasScheme(challenges []Challenge, scheme string) bool {
 func (c *Client) client(ctx context.Context, server string) (*http.Client, error) {
 	hc, err := c.http(ctx, server)
 	if err != nil {
-		return nil, &Error{Step: "server", URL: shown(server), Err: unreachable(err)}
+		return nil, &Error{Step: "server", url: shown(server), err: unreachable(err)}
 	}
 	return hc, nil
 }
@@ -79,7 +79,7 @@ func parseServer(server string) (target, error) {
 		}
 	}
 	// The address is not repeated: it may hold a password.
-	return target{}, &Error{Step: "server", URL: "the given address", Err: &detail{ErrInvalid, inner(err)}}
+	return target{}, &Error{Step: "server", url: "the given address", err: &detail{ErrInvalid, inner(err)}}
 }
 
 // search is one Resource call.
@@ -90,11 +90,11 @@ type search struct {
 	anew   bool // do not read the cache: RFC 9728 §5.2
 	asked  bool // the server did ask for a sign-in
 	page   bool // something was in the metadata's place
-	tried  []Try
+	tried  []try
 }
 
 func (s *search) note(address string, err error) {
-	s.tried = append(s.tried, Try{shown(address), err})
+	s.tried = append(s.tried, try{shown(address), err})
 }
 
 // The probe is a question that every MCP server may answer and none acts upon: servers of 2026-07-28 must know it, for
@@ -225,7 +225,7 @@ func (s *search) at(ctx context.Context, p place) (*Resource, error) {
 
 // resource reads RFC 9728 §2 metadata found at p.
 func (d *document) resource(p place, server target) (*Resource, error) {
-	r := &Resource{Server: server.address, ID: d.text("resource"), MetadataURL: p.address}
+	r := &Resource{Server: server.address, ID: d.text("resource"), metadataURL: p.address}
 	if d.err == nil && r.ID == "" {
 		d.refuse("resource", "is missing")
 	}

@@ -128,7 +128,7 @@ func TestSpeaksFor(t *testing.T) {
 			check(t, err, is, elsewhere)
 			continue
 		}
-		if err != nil || r.ID != tt.id || r.Prefix != tt.prefix || r.Server != tt.server || r.MetadataURL != elsewhere {
+		if err != nil || r.ID != tt.id || r.Prefix != tt.prefix || r.Server != tt.server || r.metadataURL != elsewhere {
 			t.Errorf("%q for %q: %+v, %v, want prefix %v", tt.id, tt.server, r, err, tt.prefix)
 		}
 	}
@@ -211,7 +211,7 @@ func TestResourceFlow(t *testing.T) {
 			w, c := newWeb(tt.web)
 			r, challenges, err := c.Resource(background, mcp, nil)
 			check(t, err, tt.is, tt.says...)
-			if err == nil && (r.MetadataURL != tt.where || r.Server != mcp) || (err == nil) == (r == nil) {
+			if err == nil && (r.metadataURL != tt.where || r.Server != mcp) || (err == nil) == (r == nil) {
 				t.Errorf("resource %+v, want it from %s", r, tt.where)
 			}
 			same(t, "asked", w.took(), tt.asked)
@@ -323,7 +323,7 @@ func TestResourceDocument(t *testing.T) {
 			r, _, err := c.Resource(background, mcp, bearer(elsewhere))
 			check(t, err, tt.is, tt.says)
 			if tt.is == nil && err == nil {
-				tt.want.Server, tt.want.ID, tt.want.MetadataURL = mcp, mcp, elsewhere
+				tt.want.Server, tt.want.ID, tt.want.metadataURL = mcp, mcp, elsewhere
 				if !reflect.DeepEqual(*r, tt.want) {
 					t.Errorf("got %+v\nwant %+v", *r, tt.want)
 				}
@@ -374,7 +374,7 @@ func TestErrorsShowNoTricks(t *testing.T) {
 	if strings.ContainsRune(err.Error(), '\u202e') || len(err.Error()) > 900 {
 		t.Errorf("%q", err)
 	}
-	_, _, err = c.Resource(background, mcp, []Challenge{{Scheme: "bearer", Params: map[string]string{"resource_metadata": "https://a\u202e.example/" + strings.Repeat("x", 5000)}}})
+	_, _, err = c.Resource(background, mcp, []Challenge{{Scheme: "bearer", params: map[string]string{"resource_metadata": "https://a\u202e.example/" + strings.Repeat("x", 5000)}}})
 	check(t, err, ErrInvalid, "longer than")
 	if strings.ContainsRune(err.Error(), '\u202e') || len(err.Error()) > 900 {
 		t.Errorf("%q", err)

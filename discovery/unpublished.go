@@ -44,7 +44,7 @@ func (c *Client) OriginIssuer(ctx context.Context, server string) (*Issuer, erro
 	}
 	u, err := parseIssuer(origin)
 	if err != nil {
-		return nil, fail(step, origin, err, []Try{{shown(origin), err}})
+		return nil, fail(step, origin, err, []try{{shown(origin), err}})
 	}
 	address := origin + "/.well-known/oauth-authorization-server"
 	doc, until, err := fetch(ctx, hc, address)
@@ -57,14 +57,14 @@ func (c *Client) OriginIssuer(ctx context.Context, server string) (*Issuer, erro
 			id = said // both lead to this address (RFC 8414 §3.1), and nobody told us which it is
 		}
 		if i, err = doc.issuer(id, u, s); err == nil {
-			i.MetadataURL = address
+			i.metadataURL = address
 		}
 	}
 	if err != nil {
 		if ok := errors.As(err, new(*miss)); ok {
 			err = &detail{ErrInvalid, err}
 		}
-		return nil, fail(step, origin, err, []Try{{shown(address), err}})
+		return nil, fail(step, origin, err, []try{{shown(address), err}})
 	}
 	c.issuers.put(key, *i.clone(), until)
 	return i, nil

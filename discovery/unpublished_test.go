@@ -41,7 +41,7 @@ func TestOriginIssuer(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if i.ID != tt.id || i.TokenEndpoint != tt.endpoint || i.Assumed != tt.assumed || (i.MetadataURL == "") != tt.assumed {
+			if i.ID != tt.id || i.TokenEndpoint != tt.endpoint || i.Assumed != tt.assumed || (i.metadataURL == "") != tt.assumed {
 				t.Errorf("issuer %+v", i)
 			}
 			if r.ID != mcp || r.Server != mcp || !r.Unpublished || len(r.Issuers) != 1 || r.Issuers[0] != tt.id {
