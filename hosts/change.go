@@ -16,7 +16,7 @@ import (
 
 // Change is an edit of a host's file that has been worked out and not been made.
 type Change struct {
-	Host   *Host
+	host   *Host
 	Entry  Entry  // what is added or removed
 	Runs   string // of an addition: the command that the host will run, in full; "" if it runs none
 	File   string // that is written
@@ -58,11 +58,11 @@ func (h *Host) Connect(env Env, server, name string, via Channel) (*Change, erro
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{Host: h, File: f.path, file: f, Entry: Entry{Name: name, Server: u.String(), Via: via}}
+	c := &Change{host: h, File: f.path, file: f, Entry: Entry{Name: name, Server: u.String(), Via: via}}
 	switch via {
-	case Bridge:
+	case viaBridge:
 		c.Runs = env.VK + " bridge " + u.String()
-	case Helper:
+	case viaHelper:
 		if c.Runs, err = helperCommand(env, h.Key, u); err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (h *Host) Connect(env Env, server, name string, via Channel) (*Change, erro
 		unreadable = c.insert(env, before, value)
 	}
 	if unreadable != nil {
-		return nil, &Unreadable{Host: h.Name, File: f.path, Block: c.Block, Err: unreadable}
+		return nil, &Unreadable{host: h.Name, file: f.path, Block: c.Block, err: unreadable}
 	}
 	return c, nil
 }
@@ -99,17 +99,17 @@ func ourName(env Env, entries []found, server string) string {
 func (c *Change) insert(env Env, before []found, value fields) error {
 	text := c.file.text
 	if c.file.missing {
-		text = []byte(c.Host.blank)
+		text = []byte(c.host.blank)
 	}
 	if hasLoneCR(text) {
 		return errStrange
 	}
-	i, err := c.Host.format.add(text, c.Entry.Name, value)
+	i, err := c.host.format.add(text, c.Entry.Name, value)
 	if err != nil {
 		return err
 	}
 	after := i.into(text)
-	all, err := c.Host.format.entries(after)
+	all, err := c.host.format.entries(after)
 	if err != nil {
 		return errStrange
 	}
@@ -121,7 +121,7 @@ func (c *Change) insert(env Env, before []found, value fields) error {
 	if !ok || ours.Via != c.Entry.Via || ours.Server != c.Entry.Server || !reflect.DeepEqual(slices.Delete(all, at, at+1), append([]found{}, before...)) {
 		return errStrange
 	}
-	if back, err := c.Host.format.remove(after, c.Entry.Name, text); err != nil || !bytes.Equal(back, text) {
+	if back, err := c.host.format.remove(after, c.Entry.Name, text); err != nil || !bytes.Equal(back, text) {
 		return errStrange // what cannot be undone is not done
 	}
 	c.Entry, c.content, c.Lines = ours, c.file.with(after), shown(i.text)
@@ -162,9 +162,9 @@ func (h *Host) choose(env Env, server *url.URL, name string, via Channel) (Chann
 
 func (h *Host) filled(env Env, server *url.URL, name string, via Channel) (fields, error) {
 	switch {
-	case via == Gateway && env.OS == "windows" && slices.Contains(h.unixOnly, via):
+	case via == ViaGateway && env.OS == "windows" && slices.Contains(h.unixOnly, via):
 		return nil, fmt.Errorf("%s cannot use a pipe", h.Name)
-	case via == Helper && h.helperSince != "":
+	case via == viaHelper && h.helperSince != "":
 		if said := env.version(h.programs[0]); !atLeast(said, h.helperSince) {
 			return nil, fmt.Errorf("it needs %s %s or newer", h.Name, h.helperSince)
 		}
@@ -182,7 +182,7 @@ func (h *Host) Disconnect(env Env, name string) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{Host: h, File: f.path, file: f}
+	c := &Change{host: h, File: f.path, file: f}
 	i := slices.IndexFunc(before, func(e found) bool { return e.name == name })
 	if i < 0 {
 		return nil, localapi.Errorf(localapi.ErrUnknownServer, "%s has no server called %s", h.Name, name).WithHint("run: vk connect --list")
@@ -203,7 +203,7 @@ func (h *Host) Disconnect(env Env, name string) (*Change, error) {
 		}
 	}
 	if err != nil {
-		return nil, &Unreadable{Host: h.Name, File: f.path, Err: err}
+		return nil, &Unreadable{host: h.Name, file: f.path, err: err}
 	}
 	if c.delete = was == nil && slices.Contains([]string{"", "{}", strings.TrimSpace(h.blank)}, strings.TrimSpace(string(text))); c.delete {
 		text = nil

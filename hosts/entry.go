@@ -39,7 +39,7 @@ func fill(env Env, shape fields, via Channel, server *url.URL, name string) (fie
 	}
 	words := map[string]string{"{vk}": env.VK, "{url}": server.String(), "{name}": name, "{socket}": env.Socket}
 	switch via {
-	case Gateway:
+	case ViaGateway:
 		p, err := gatewayPath(server)
 		switch {
 		case err != nil:
@@ -48,7 +48,7 @@ func fill(env Env, shape fields, via Channel, server *url.URL, name string) (fie
 			return nil, errors.New("the address of the app is not known")
 		}
 		words["{gateway-path}"], words["{gateway-url}"] = p, gatewayURL(env.Socket, p)
-	case Helper:
+	case viaHelper:
 		for _, host := range []string{"claude-code", "codex"} {
 			command, err := helperCommand(env, host, server)
 			if err != nil {
@@ -139,12 +139,12 @@ func ourEntry(env Env, f found) (Entry, bool) {
 		words := commandWords(stringAt(f.value, key))
 		i := slices.Index(words, "--server")
 		if i > 1 && i+1 < len(words) && isVK(words[0]) && words[1] == "headers" {
-			e.Via, e.Program, e.Server = Helper, words[0], words[i+1]
+			e.Via, e.Program, e.Server = viaHelper, words[0], words[i+1]
 			return e, true
 		}
 	}
 	if line := commandLine(f.value); len(line) > 2 && isVK(line[0]) && line[1] == "bridge" {
-		e.Via, e.Program, e.Server = Bridge, line[0], line[len(line)-1]
+		e.Via, e.Program, e.Server = viaBridge, line[0], line[len(line)-1]
 		return e, true
 	}
 	socket, at := stringAt(f.value, "socket"), &url.URL{}
@@ -160,7 +160,7 @@ func ourEntry(env Env, f found) (Entry, bool) {
 	if err != nil || socket == "" || socket != env.Socket && !isOurSocket(socket) {
 		return Entry{}, false
 	}
-	e.Via, e.Socket, e.Server = Gateway, socket, server
+	e.Via, e.Socket, e.Server = ViaGateway, socket, server
 	return e, true
 }
 

@@ -93,10 +93,10 @@ func (e Env) isAbs(p string) bool {
 }
 
 func (e Env) getenv(name string) string {
-	if e.Getenv == nil {
+	if e.vars == nil {
 		return ""
 	}
-	return e.Getenv(name)
+	return e.vars(name)
 }
 
 func (e Env) which(program string) string {

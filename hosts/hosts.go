@@ -19,9 +19,9 @@ type Channel string
 
 // The channels, in the order of docs/hosts.md.
 const (
-	Gateway Channel = "gateway" // the host speaks MCP over the app's socket; it never sees a token
-	Helper  Channel = "helper"  // the host speaks to the server itself, with a header that `vk headers` prints
-	Bridge  Channel = "bridge"  // the host starts `vk bridge` and speaks MCP over its standard input and output
+	ViaGateway Channel = "gateway" // the host speaks MCP over the app's socket; it never sees a token
+	viaHelper  Channel = "helper"  // the host speaks to the server itself, with a header that `vk headers` prints
+	viaBridge  Channel = "bridge"  // the host starts `vk bridge` and speaks MCP over its standard input and output
 )
 
 // Host is a program that runs MCP clients.
@@ -45,7 +45,7 @@ type Host struct {
 type Env struct {
 	OS      string                      // as runtime.GOOS
 	Home    string                      // the person's home directory
-	Getenv  func(name string) string    // nil: no variable is set
+	vars    func(name string) string    // nil: no variable is set
 	VK      string                      // the absolute path of vk
 	Socket  string                      // the app's address, as localapi.Address gives it
 	Which   func(program string) string // the path of a program in PATH, or ""; nil: there are none
@@ -57,7 +57,7 @@ type Entry struct {
 	Name    string
 	Server  string // its URL
 	Via     Channel
-	Program string // the vk it runs; "" for Gateway
+	Program string // the vk it runs; "" for ViaGateway
 	Socket  string // the address it connects to; "" for the others
 }
 
@@ -71,7 +71,7 @@ type Remote struct {
 
 // Content is what a host's file says about servers.
 type Content struct {
-	File    string
+	file    string
 	Entries []Entry
 	Remotes []Remote
 }
@@ -127,7 +127,7 @@ func (h *Host) Read(env Env) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	content := &Content{File: f.path}
+	content := &Content{file: f.path}
 	found, err := h.entries(f)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func (h *Host) Read(env Env) (*Content, error) {
 func (h *Host) entries(f *file) ([]found, error) {
 	entries, err := h.format.entries(f.text)
 	if err != nil {
-		return nil, &Unreadable{Host: h.Name, File: f.path, Err: err}
+		return nil, &Unreadable{host: h.Name, file: f.path, err: err}
 	}
 	return entries, nil
 }
@@ -153,15 +153,15 @@ func (h *Host) entries(f *file) ([]found, error) {
 // Unreadable says that a host's file does not parse, or is not built as that host's files are, so that nobody should
 // change it but the person.
 type Unreadable struct {
-	Host, File string
+	host, file string
 	Block      string // what the person may put into the file; "" if nothing was to be added
-	Err        error
+	err        error
 }
 
-func (e *Unreadable) Error() string { return e.File + ": " + e.Err.Error() }
+func (e *Unreadable) Error() string { return e.file + ": " + e.err.Error() }
 
 // Unwrap makes an Unreadable a localapi.ErrBadRequest.
-func (e *Unreadable) Unwrap() []error { return []error{localapi.ErrBadRequest, e.Err} }
+func (e *Unreadable) Unwrap() []error { return []error{localapi.ErrBadRequest, e.err} }
 
 var errTooLarge = errors.New("the file is too large")
 
@@ -173,7 +173,7 @@ func isThere(path string) bool {
 // Cause is err without the name of the host's file, for where that stands beside it.
 func Cause(err error) error {
 	if u, ok := errors.AsType[*Unreadable](err); ok {
-		return u.Err
+		return u.err
 	}
 	return err
 }

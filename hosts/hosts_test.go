@@ -187,7 +187,7 @@ func TestPlaces(t *testing.T) {
 	for _, h := range All() {
 		fmt.Fprintf(&got, "%s\n", h.Key)
 		for _, system := range []string{"linux", "darwin", "windows"} {
-			env := Env{OS: system, Home: homes[system], Getenv: func(name string) string { return environ[system][name] }}
+			env := Env{OS: system, Home: homes[system], vars: func(name string) string { return environ[system][name] }}
 			for _, p := range env.expand(h.places(env)) {
 				fmt.Fprintf(&got, "\t%s\t%s\n", system, p)
 			}
@@ -227,7 +227,7 @@ func TestPlacesMoved(t *testing.T) {
 			if !ok {
 				t.Fatal("no such host")
 			}
-			env := Env{OS: c.system, Home: home, Getenv: func(name string) string { return c.vars[name] }}
+			env := Env{OS: c.system, Home: home, vars: func(name string) string { return c.vars[name] }}
 			if got, _ := filepath.Rel(dir, h.File(env)); filepath.ToSlash(got) != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
@@ -262,9 +262,9 @@ func TestRefused(t *testing.T) {
 		"user name":         {"cursor", ``, "https://me:s3cret@mcp.example.com/mcp", "", "", "not the address of an MCP server", false},
 		"fragment":          {"cursor", ``, server + "#a", "", "", "fragment", false},
 		"quote in the URL":  {"cursor", ``, server + "/'a", "", "", "characters", false},
-		"no such channel":   {"cursor", ``, server, "", Gateway, "no channel", false},
-		"gateway and query": {"vscode", ``, server + "?a=1", "", Gateway, "query", false},
-		"helper and shells": {"claude-code", ``, server + "?a=1&b=$2", "", Helper, "quoting", false},
+		"no such channel":   {"cursor", ``, server, "", ViaGateway, "no channel", false},
+		"gateway and query": {"vscode", ``, server + "?a=1", "", ViaGateway, "query", false},
+		"helper and shells": {"claude-code", ``, server + "?a=1&b=$2", "", viaHelper, "quoting", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := Lookup(c.host)
@@ -297,22 +297,22 @@ func TestChoice(t *testing.T) {
 		vk                            string
 		want                          Channel
 	}{
-		"VS Code":                    {"vscode", "linux", server, "", "", Gateway},
-		"VS Code, on this computer":  {"vscode", "linux", "http://127.0.0.1:8080/mcp", "", "", Gateway},
-		"VS Code, TLS there":         {"vscode", "linux", "https://localhost:8443/mcp", "", "", Gateway},
-		"VS Code, query":             {"vscode", "linux", server + "?a=1", "", "", Bridge},
-		"Goose":                      {"goose", "linux", server, "", "", Gateway},
-		"Goose, Windows":             {"goose", "windows", server, "", "", Bridge},
-		"Codex":                      {"codex", "linux", server, "codex-cli 0.154.0", "", Helper},
-		"Codex, older":               {"codex", "linux", server, "codex-cli 0.153.9", "", Bridge},
-		"Codex, much newer":          {"codex", "linux", server, "codex-cli v1.0.0-beta", "", Helper},
-		"Codex, unknown":             {"codex", "linux", server, "", "", Bridge},
-		"Claude Code":                {"claude-code", "linux", server, "", "", Helper},
-		"Claude Code, query":         {"claude-code", "linux", server + "?a=1&b=2", "", "", Bridge},
-		"Claude Code, dollar":        {"claude-code", "linux", server, "", "/home/$me/vk", Bridge},
-		"Claude Code, blank":         {"claude-code", "linux", server, "", "/home/a me/vk", Helper},
-		"Claude Code, Windows x86":   {"claude-code", "windows", server, "", `C:\Program Files (x86)\vk.exe`, Bridge},
-		"Claude Code, Windows blank": {"claude-code", "windows", server, "", `C:\Program Files\vk.exe`, Helper},
+		"VS Code":                    {"vscode", "linux", server, "", "", ViaGateway},
+		"VS Code, on this computer":  {"vscode", "linux", "http://127.0.0.1:8080/mcp", "", "", ViaGateway},
+		"VS Code, TLS there":         {"vscode", "linux", "https://localhost:8443/mcp", "", "", ViaGateway},
+		"VS Code, query":             {"vscode", "linux", server + "?a=1", "", "", viaBridge},
+		"Goose":                      {"goose", "linux", server, "", "", ViaGateway},
+		"Goose, Windows":             {"goose", "windows", server, "", "", viaBridge},
+		"Codex":                      {"codex", "linux", server, "codex-cli 0.154.0", "", viaHelper},
+		"Codex, older":               {"codex", "linux", server, "codex-cli 0.153.9", "", viaBridge},
+		"Codex, much newer":          {"codex", "linux", server, "codex-cli v1.0.0-beta", "", viaHelper},
+		"Codex, unknown":             {"codex", "linux", server, "", "", viaBridge},
+		"Claude Code":                {"claude-code", "linux", server, "", "", viaHelper},
+		"Claude Code, query":         {"claude-code", "linux", server + "?a=1&b=2", "", "", viaBridge},
+		"Claude Code, dollar":        {"claude-code", "linux", server, "", "/home/$me/vk", viaBridge},
+		"Claude Code, blank":         {"claude-code", "linux", server, "", "/home/a me/vk", viaHelper},
+		"Claude Code, Windows x86":   {"claude-code", "windows", server, "", `C:\Program Files (x86)\vk.exe`, viaBridge},
+		"Claude Code, Windows blank": {"claude-code", "windows", server, "", `C:\Program Files\vk.exe`, viaHelper},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := Lookup(c.host)
@@ -444,7 +444,7 @@ func TestDisconnectOthers(t *testing.T) {
 	}
 	c, err := h.Disconnect(env, "renamed")
 	apply(t, c, err)
-	if want := (Entry{Name: "renamed", Server: "https://b.example/mcp", Via: Bridge, Program: "/old/place/vk"}); c.Entry != want {
+	if want := (Entry{Name: "renamed", Server: "https://b.example/mcp", Via: viaBridge, Program: "/old/place/vk"}); c.Entry != want {
 		t.Errorf("%+v", c.Entry)
 	}
 	want := `{"mcpServers": {
@@ -550,7 +550,7 @@ func TestFound(t *testing.T) {
 
 func TestLeftovers(t *testing.T) {
 	env := machine(t, "linux")
-	env.Getenv = func(name string) string { return map[string]string{"CODEX_HOME": env.Home + "/c"}[name] }
+	env.vars = func(name string) string { return map[string]string{"CODEX_HOME": env.Home + "/c"}[name] }
 	for _, p := range []string{".mcp-auth/mcp-remote-0.1.38/ab_tokens.json", ".mcp-auth/mcp-remote-0.1.38/ab_client_info.json", ".mcp-auth/cd_tokens.json", ".claude/.credentials.json", "c/.credentials.json", ".copilot/mcp-oauth-config/x.tokens.json"} {
 		write(t, filepath.Join(env.Home, p), "s3cret")
 	}

@@ -23,7 +23,7 @@ func ThisMachine(getenv func(string) string, vk, socket string) (Env, error) {
 	if err != nil {
 		return Env{}, err
 	}
-	return Env{OS: runtime.GOOS, Home: home, Getenv: getenv, VK: vk, Socket: socket, Which: Which, Version: versionOf}, nil
+	return Env{OS: runtime.GOOS, Home: home, vars: getenv, VK: vk, Socket: socket, Which: Which, Version: versionOf}, nil
 }
 
 // Which is the absolute path of a program in PATH, or "".

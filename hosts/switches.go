@@ -164,7 +164,7 @@ func (s *Switches) fail(err error) {
 	var u *Unreadable
 	if errors.As(err, &u) {
 		s.edit.Block = bounded(u.Block)
-		err = localapi.Errorf(localapi.ErrBadRequest, "%s cannot be changed: %v", u.File, u.Err).WithHint("nothing was written; mend the file and try again")
+		err = localapi.Errorf(localapi.ErrBadRequest, "%s cannot be changed: %v", u.file, u.err).WithHint("nothing was written; mend the file and try again")
 	} else if s.change != nil {
 		s.edit.Block = bounded(s.change.Block)
 	}

@@ -164,9 +164,9 @@ func examineHost(e *examination, env hosts.Env, h *hosts.Host) {
 		what := h.Name + ": " + entry.Name
 		again := fmt.Sprintf("; run: vk disconnect %s %s, then vk connect %s %s", h.Key, entry.Name, h.Key, entry.Server)
 		switch {
-		case entry.Via == hosts.Gateway && entry.Socket != env.Socket:
+		case entry.Via == hosts.ViaGateway && entry.Socket != env.Socket:
 			e.find(wrong, what, "connects to "+entry.Socket+", where Valet Key is not"+again)
-		case entry.Via != hosts.Gateway && !canRun(env, entry.Program):
+		case entry.Via != hosts.ViaGateway && !canRun(env, entry.Program):
 			e.find(wrong, what, "runs "+entry.Program+", which is not there"+again)
 		default:
 			e.find(fine, what, fmt.Sprintf("%s, by %s", entry.Server, entry.Via))
