@@ -21,15 +21,15 @@ type call struct {
 func (c *call) do(req request) (string, error) {
 	mayAsk := !c.quiet && c.refused.Before(c.began)
 	if !mayAsk || !asksUnannounced {
-		text, err := c.try(req, c.cfg.Deadline)
+		text, err := c.try(req, c.cfg.deadline)
 		if !mayAsk || !errors.Is(err, ErrLocked) {
 			return text, err
 		}
 	}
 	req.Dialog = true
-	text, err := c.try(req, c.cfg.UnlockDeadline)
+	text, err := c.try(req, c.cfg.unlockDeadline)
 	if errors.Is(err, ErrTimeout) && !asksUnannounced {
-		err = &Error{Kind: ErrLocked, Reason: "the keychain is locked and nobody answered its unlock dialog", Hint: unlockHint}
+		err = &Error{kind: ErrLocked, reason: "the keychain is locked and nobody answered its unlock dialog", Hint: unlockHint}
 	}
 	if errors.Is(err, ErrLocked) {
 		c.refused = time.Now()
@@ -50,9 +50,9 @@ func (c *call) try(req request, limit time.Duration) (string, error) {
 	case c.caller.Err() != nil:
 		return "", fmt.Errorf("waiting for the keychain: %w", c.caller.Err())
 	case ctx.Err() != nil:
-		return "", &Error{Kind: ErrTimeout, Reason: fmt.Sprintf("the keychain did not answer within %v", time.Since(began).Round(10*time.Millisecond))}
+		return "", &Error{kind: ErrTimeout, reason: fmt.Sprintf("the keychain did not answer within %v", time.Since(began).Round(10*time.Millisecond))}
 	}
-	return "", &Error{Kind: ErrUnavailable, Reason: err.Error()}
+	return "", &Error{kind: ErrUnavailable, reason: err.Error()}
 }
 
 func (c *call) head(name string) (head, error) {
@@ -102,7 +102,7 @@ func (c *call) write(item, text string) error {
 	case readErr != nil && !errors.Is(readErr, ErrNotFound):
 		return readErr
 	}
-	return &Error{Kind: ErrUnavailable, Reason: "the keychain said that it saved the value, but it did not keep it"}
+	return &Error{kind: ErrUnavailable, reason: "the keychain said that it saved the value, but it did not keep it"}
 }
 
 // remove deletes one item and looks in another child whether it is gone.
@@ -123,7 +123,7 @@ func (c *call) remove(item string) error {
 	case readErr != nil:
 		return readErr
 	}
-	return &Error{Kind: ErrUnavailable, Reason: "the keychain said that it deleted the value, but it is still there"}
+	return &Error{kind: ErrUnavailable, reason: "the keychain said that it deleted the value, but it is still there"}
 }
 
 // removeOthers removes the pieces of name that now does not name. tidy: none exist but those that old names.

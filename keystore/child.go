@@ -68,9 +68,9 @@ func (a answer) err() error {
 	case kind == ErrNotFound:
 		return ErrNotFound
 	case kind == nil:
-		return &Error{Kind: ErrUnavailable, Reason: "the keychain process failed in a way this program does not know"}
+		return &Error{kind: ErrUnavailable, reason: "the keychain process failed in a way this program does not know"}
 	default:
-		return &Error{Kind: kind, Reason: a.Reason, Hint: a.Hint}
+		return &Error{kind: kind, reason: a.Reason, Hint: a.Hint}
 	}
 }
 
@@ -87,7 +87,7 @@ func (k *Keychain) spawn(ctx context.Context, req request) (answer, error) {
 	out := bounded{left: maxMessage}
 
 	cmd := exec.CommandContext(ctx, k.cfg.Command[0], k.cfg.Command[1:]...)
-	cmd.Env = k.cfg.Env
+	cmd.Env = k.cfg.env
 	cmd.Stdout = &out
 	cmd.WaitDelay = 500 * time.Millisecond // for a descendant that left the group and holds the pipes open
 	ownGroup(cmd)

@@ -11,11 +11,11 @@ import (
 type KeychainConfig struct {
 	// Command is the argv of a program that calls [RunRole] and nothing else, so of this program in its keychain role.
 	Command []string
-	Env     []string // environment of the child: the session bus, the display of the unlock dialog; nil: this process's own
+	env     []string // environment of the child: the session bus, the display of the unlock dialog; nil: this process's own
 	Service string   // the namespace of all items, at most 64 ASCII characters; "": "valetkey"
 
-	Deadline       time.Duration // of one call to the keychain; 0: 10 s
-	UnlockDeadline time.Duration // of one call during which the keychain asks the person; 0: 2 min, as long as a consent question
+	deadline       time.Duration // of one call to the keychain; 0: 10 s
+	unlockDeadline time.Duration // of one call during which the keychain asks the person; 0: 2 min, as long as a consent question
 }
 
 // Keychain is a Store in the keychain of the operating system: Secret Service on Linux, Keychain on macOS, Credential
@@ -42,11 +42,11 @@ func NewKeychain(cfg KeychainConfig) *Keychain {
 	if cfg.Service == "" {
 		cfg.Service = "valetkey"
 	}
-	if cfg.Deadline == 0 {
-		cfg.Deadline = 10 * time.Second
+	if cfg.deadline == 0 {
+		cfg.deadline = 10 * time.Second
 	}
-	if cfg.UnlockDeadline == 0 {
-		cfg.UnlockDeadline = 2 * time.Minute
+	if cfg.unlockDeadline == 0 {
+		cfg.unlockDeadline = 2 * time.Minute
 	}
 	k := &Keychain{cfg: cfg, limit: itemLimit, turn: make(chan struct{}, 1), known: make(map[string]known)}
 	k.run = k.spawn
@@ -77,7 +77,7 @@ func Quiet(ctx context.Context) context.Context { return context.WithValue(ctx, 
 // ErrTimeout, as an *[Error]. It does not wait for other calls, and may start a keychain that the system starts on demand.
 func (k *Keychain) Probe(ctx context.Context) error {
 	c := call{Keychain: k, ctx: ctx, caller: ctx, quiet: true}
-	_, err := c.try(request{Op: opProbe}, k.cfg.Deadline)
+	_, err := c.try(request{Op: opProbe}, k.cfg.deadline)
 	return err
 }
 
@@ -172,9 +172,9 @@ func (k *Keychain) Delete(ctx context.Context, name string) error {
 func (k *Keychain) begin(caller context.Context) (*call, func(), error) {
 	c := &call{Keychain: k, caller: caller, began: time.Now()}
 	c.quiet, _ = caller.Value(quietKey{}).(bool)
-	budget := k.cfg.Deadline
+	budget := k.cfg.deadline
 	if !c.quiet {
-		budget += k.cfg.UnlockDeadline
+		budget += k.cfg.unlockDeadline
 	}
 	ctx, cancel := context.WithTimeout(caller, budget)
 	c.ctx = ctx
@@ -190,6 +190,6 @@ func (k *Keychain) begin(caller context.Context) (*call, func(), error) {
 		if err := caller.Err(); err != nil {
 			return nil, nil, fmt.Errorf("waiting for the keychain: %w", err)
 		}
-		return nil, nil, &Error{Kind: ErrTimeout, Reason: fmt.Sprintf("the keychain was busy with earlier calls for %v", budget)}
+		return nil, nil, &Error{kind: ErrTimeout, reason: fmt.Sprintf("the keychain was busy with earlier calls for %v", budget)}
 	}
 }

@@ -168,7 +168,7 @@ func (d *desktop) lock() {
 
 // keychain is the product, with the real child, in this session.
 func (d *desktop) keychain() *Keychain {
-	return NewKeychain(KeychainConfig{Command: child("real", ""), Env: d.env, UnlockDeadline: 20 * time.Second})
+	return NewKeychain(KeychainConfig{Command: child("real", ""), env: d.env, unlockDeadline: 20 * time.Second})
 }
 
 // mustFail checks a failure's kind, that it says why, and that it was quick.
@@ -177,7 +177,7 @@ func mustFail(t *testing.T, kind error, reason string, call func() error) {
 	began := time.Now()
 	err := call()
 	var e *Error
-	if !errors.As(err, &e) || e.Kind != kind || !strings.Contains(e.Reason, reason) {
+	if !errors.As(err, &e) || e.kind != kind || !strings.Contains(e.reason, reason) {
 		t.Errorf("got %v, want %v with %q", err, kind, reason)
 	}
 	if took := time.Since(began); took > 15*time.Second {
@@ -190,7 +190,7 @@ func TestGnomeKeyring(t *testing.T) {
 	d.unlock()
 	t.Run("whole items", func(t *testing.T) { testStore(t, d.keychain()) })
 	t.Run("split items", func(t *testing.T) {
-		k := NewKeychain(KeychainConfig{Command: child("real", ""), Env: d.env, Service: "split"})
+		k := NewKeychain(KeychainConfig{Command: child("real", ""), env: d.env, Service: "split"})
 		for _, n := range []int{100, 4 << 10, maxValue} {
 			k.limit = max(2560, n/8)
 			mustSet(t, k, "large", sample(n))
@@ -217,7 +217,7 @@ func TestGnomeKeyring(t *testing.T) {
 func TestBusFoundByItsPlace(t *testing.T) {
 	d := newDesktop(t, true)
 	d.unlock()
-	k := NewKeychain(KeychainConfig{Command: child("real", ""), Env: d.env[:5]})
+	k := NewKeychain(KeychainConfig{Command: child("real", ""), env: d.env[:5]})
 	mustSet(t, k, "name", []byte("value"))
 	mustHave(t, d.keychain(), "name", []byte("value"))
 }
@@ -288,7 +288,7 @@ func TestKilledDaemon(t *testing.T) {
 		d := newDesktop(t, false)
 		d.unlock()
 		k := d.keychain()
-		k.cfg.Deadline = time.Second
+		k.cfg.deadline = time.Second
 		mustSet(t, k, "name", []byte("value"))
 		pid := d.owner()
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {

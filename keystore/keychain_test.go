@@ -139,7 +139,7 @@ func TestHangingChildIsKilled(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	address, _, _ := witness(t)
-	k := NewKeychain(KeychainConfig{Command: child("holding", address), Deadline: 200 * time.Millisecond, UnlockDeadline: time.Second})
+	k := NewKeychain(KeychainConfig{Command: child("holding", address), deadline: 200 * time.Millisecond, unlockDeadline: time.Second})
 	if err := k.Probe(context.Background()); !errors.Is(err, ErrTimeout) {
 		t.Errorf("Probe: %v", err)
 	}
@@ -281,7 +281,7 @@ func TestServe(t *testing.T) {
 		case opGet:
 			return req.Service + req.Item, nil
 		case opSet:
-			return "", &Error{Kind: ErrLocked, Reason: "why", Hint: "what to do"}
+			return "", &Error{kind: ErrLocked, reason: "why", Hint: "what to do"}
 		case opDelete:
 			return "", ErrNotFound
 		}
@@ -348,7 +348,7 @@ func TestOnlyASetOutlivesItsParent(t *testing.T) {
 
 func TestAnswersKeepTheirMeaning(t *testing.T) {
 	for _, kind := range []error{ErrNotFound, ErrLocked, ErrUnavailable, ErrTimeout} {
-		if err := answerTo("", &Error{Kind: kind, Reason: "r"}).err(); !errors.Is(err, kind) {
+		if err := answerTo("", &Error{kind: kind, reason: "r"}).err(); !errors.Is(err, kind) {
 			t.Errorf("%v became %v", kind, err)
 		}
 	}

@@ -43,15 +43,15 @@ var (
 // one sentence what is so, Hint what the person can do about it ("" when there is nothing to say). No part of it holds
 // a secret.
 type Error struct {
-	Kind   error
-	Reason string
+	kind   error
+	reason string
 	Hint   string
 }
 
-func (e *Error) Error() string { return e.Reason }
+func (e *Error) Error() string { return e.reason }
 
 // Unwrap returns Kind.
-func (e *Error) Unwrap() error { return e.Kind }
+func (e *Error) Unwrap() error { return e.kind }
 
 const (
 	maxValue = 64 << 10

@@ -45,8 +45,8 @@ func ready(ctx context.Context, getenv func(string) string, req request) error {
 	}
 	conn, err := dbus.Connect(address, dbus.WithContext(ctx))
 	if err != nil {
-		return &Error{Kind: ErrUnavailable, Hint: choices,
-			Reason: "the session bus cannot be reached, so no keychain can: " + err.Error()}
+		return &Error{kind: ErrUnavailable, Hint: choices,
+			reason: "the session bus cannot be reached, so no keychain can: " + err.Error()}
 	}
 	defer conn.Close()
 	if err := provided(ctx, conn); err != nil {
@@ -70,8 +70,8 @@ func busAddress(getenv func(string) string) (string, error) {
 			return "unix:path=" + dbus.EscapeBusAddressValue(socket), nil
 		}
 	}
-	return "", &Error{Kind: ErrUnavailable, Hint: choices,
-		Reason: "there is no session bus, so no keychain can be reached (neither DBUS_SESSION_BUS_ADDRESS nor a socket in XDG_RUNTIME_DIR)"}
+	return "", &Error{kind: ErrUnavailable, Hint: choices,
+		reason: "there is no session bus, so no keychain can be reached (neither DBUS_SESSION_BUS_ADDRESS nor a socket in XDG_RUNTIME_DIR)"}
 }
 
 // provided tells whether some program is the keychain of this session, or would be started for it.
@@ -92,7 +92,7 @@ func provided(ctx context.Context, conn *dbus.Conn) error {
 			return nil
 		}
 	}
-	return &Error{Kind: ErrUnavailable, Hint: choices, Reason: "no keychain runs in this session and none is installed that would be started"}
+	return &Error{kind: ErrUnavailable, Hint: choices, reason: "no keychain runs in this session and none is installed that would be started"}
 }
 
 // defaultCollection returns the collection that go-keyring uses: login, else what the default alias stands for.
@@ -112,7 +112,7 @@ func defaultCollection(ctx context.Context, conn *dbus.Conn) (dbus.ObjectPath, e
 		return "", refused(err)
 	}
 	if path == "/" {
-		return "", &Error{Kind: ErrUnavailable, Reason: "the keyring has no collection yet where secrets could go",
+		return "", &Error{kind: ErrUnavailable, reason: "the keyring has no collection yet where secrets could go",
 			Hint: "log in to the desktop once with a password, create a default keyring in its password program, or open a database in KeePassXC"}
 	}
 	return path, nil
@@ -142,7 +142,7 @@ func unlocked(ctx context.Context, conn *dbus.Conn, collection dbus.ObjectPath, 
 		}
 	}
 	if locked {
-		return &Error{Kind: ErrLocked, Reason: "the keychain is locked", Hint: unlockHint}
+		return &Error{kind: ErrLocked, reason: "the keychain is locked", Hint: unlockHint}
 	}
 	return nil
 }
@@ -161,8 +161,8 @@ func explain(ctx context.Context, getenv func(string) string, req request, err e
 	req.Dialog = false
 	switch now := ready(ctx, getenv, req); {
 	case errors.Is(now, ErrLocked):
-		return &Error{Kind: ErrLocked, Hint: unlockHint,
-			Reason: "the keychain stayed locked: its unlock dialog was dismissed, or nothing in this session can show it"}
+		return &Error{kind: ErrLocked, Hint: unlockHint,
+			reason: "the keychain stayed locked: its unlock dialog was dismissed, or nothing in this session can show it"}
 	case now != nil:
 		return now
 	}

@@ -48,13 +48,13 @@ func TestBusAddress(t *testing.T) {
 func TestNoBus(t *testing.T) {
 	k := NewKeychain(KeychainConfig{
 		Command: child("real", ""),
-		Env:     []string{"HOME=" + t.TempDir(), "XDG_RUNTIME_DIR=" + t.TempDir(), "PATH=" + t.TempDir()},
+		env:     []string{"HOME=" + t.TempDir(), "XDG_RUNTIME_DIR=" + t.TempDir(), "PATH=" + t.TempDir()},
 	})
 	ctx := context.Background()
 	_, getErr := k.Get(ctx, "name")
 	for _, err := range []error{getErr, k.Set(ctx, "name", []byte("value")), k.Delete(ctx, "name"), k.Probe(ctx)} {
 		var e *Error
-		if !errors.As(err, &e) || e.Kind != ErrUnavailable || !strings.Contains(e.Reason, "no session bus") || e.Hint == "" {
+		if !errors.As(err, &e) || e.kind != ErrUnavailable || !strings.Contains(e.reason, "no session bus") || e.Hint == "" {
 			t.Errorf("%v", err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestNoBus(t *testing.T) {
 func TestDeadBus(t *testing.T) {
 	k := NewKeychain(KeychainConfig{
 		Command: child("real", ""),
-		Env:     []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + t.TempDir() + "/none"},
+		env:     []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + t.TempDir() + "/none"},
 	})
 	if err := k.Probe(context.Background()); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "cannot be reached") {
 		t.Errorf("%v", err)

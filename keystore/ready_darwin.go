@@ -39,11 +39,11 @@ func explain(_ context.Context, _ func(string) string, _ request, err error) err
 	}
 	switch exit.ExitCode() {
 	case 36: // errSecInteractionNotAllowed, -25308: no display to ask on, as over SSH
-		return &Error{Kind: ErrLocked, Reason: "the keychain is locked and cannot ask for its password in this session", Hint: unlockHint}
+		return &Error{kind: ErrLocked, reason: "the keychain is locked and cannot ask for its password in this session", Hint: unlockHint}
 	case 51, 128: // errSecAuthFailed, -25293; userCanceledErr, -128
-		return &Error{Kind: ErrLocked, Reason: "the keychain stayed locked: its dialog was dismissed or answered wrongly", Hint: unlockHint}
+		return &Error{kind: ErrLocked, reason: "the keychain stayed locked: its dialog was dismissed or answered wrongly", Hint: unlockHint}
 	case 37, 50: // errSecNoDefaultKeychain, -25307; errSecNoSuchKeychain, -25294
-		return &Error{Kind: ErrUnavailable, Reason: "this account has no default keychain",
+		return &Error{kind: ErrUnavailable, reason: "this account has no default keychain",
 			Hint: "create one in Keychain Access, or run with --keystore memory, which forgets all sign-ins when it stops"}
 	}
 	return refused(err)

@@ -27,7 +27,7 @@ func ready(ctx context.Context, getenv func(string) string, req request) error {
 
 func explain(_ context.Context, _ func(string) string, _ request, err error) error {
 	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {
-		return &Error{Kind: ErrUnavailable, Reason: "this logon session has no Credential Manager",
+		return &Error{kind: ErrUnavailable, reason: "this logon session has no Credential Manager",
 			Hint: "run in a session with a password sign-in, or with --keystore memory, which forgets all sign-ins when it stops"}
 	}
 	return refused(err)

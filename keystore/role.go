@@ -96,5 +96,5 @@ func notFound(err error) error {
 // refused is a failure of the keychain that says nothing better about itself.
 func refused(err error) error {
 	words := []rune(err.Error())
-	return &Error{Kind: ErrUnavailable, Reason: "the keychain refused: " + string(words[:min(len(words), 300)])}
+	return &Error{kind: ErrUnavailable, reason: "the keychain refused: " + string(words[:min(len(words), 300)])}
 }

@@ -183,7 +183,7 @@ func TestPromptNeverAnswered(t *testing.T) {
 	d := newDesktop(t, false)
 	s := newSecretService(t, d)
 	k := d.keychain()
-	k.cfg.Deadline = time.Second
+	k.cfg.deadline = time.Second
 	s.behave(behaviour{asks: true})
 	mustFail(t, ErrTimeout, "did not answer", func() error { return k.Set(context.Background(), "name", []byte("new")) })
 }
@@ -203,7 +203,7 @@ func TestUnlockDialog(t *testing.T) {
 			d := newDesktop(t, false)
 			s := newSecretService(t, d)
 			k := d.keychain()
-			k.cfg.UnlockDeadline = time.Second
+			k.cfg.unlockDeadline = time.Second
 			mustSet(t, k, "name", []byte("value"))
 			s.behave(behaviour{locked: true, prompt: c.prompt})
 			mustFail(t, ErrLocked, "locked", func() error { return k.Probe(ctx) })
@@ -212,7 +212,7 @@ func TestUnlockDialog(t *testing.T) {
 				t.Fatal("a dialog was shown to a quiet call")
 			}
 			if c.reason == "" {
-				k.cfg.UnlockDeadline = 20 * time.Second
+				k.cfg.unlockDeadline = 20 * time.Second
 				mustHave(t, k, "name", []byte("value"))
 			} else {
 				mustFail(t, ErrLocked, c.reason, func() error { _, err := k.Get(ctx, "name"); return err })

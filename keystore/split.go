@@ -33,8 +33,8 @@ type head struct {
 }
 
 var (
-	errDamaged = &Error{Kind: ErrUnreadable, Reason: "a value in the keychain is damaged"}
-	errNewer   = &Error{Kind: ErrUnreadable, Reason: "a value in the keychain was written by a newer Valet Key",
+	errDamaged = &Error{kind: ErrUnreadable, reason: "a value in the keychain is damaged"}
+	errNewer   = &Error{kind: ErrUnreadable, reason: "a value in the keychain was written by a newer Valet Key",
 		Hint: "update this program"}
 )
 

@@ -21,7 +21,7 @@ import (
 // Bounds of every exchange.
 const (
 	MaxBody   = 1 << 20          // bytes of one response body, after decompression
-	MaxHeader = 64 << 10         // bytes of one response's header
+	maxHeader = 64 << 10         // bytes of one response's header
 	Timeout   = 30 * time.Second // one request, redirects and reading the body included
 
 	maxRedirects  = 5
@@ -44,7 +44,7 @@ type Config struct {
 	Base http.RoundTripper
 
 	// Resolve looks up a host's addresses, for deciding and for dialling alike. nil: the system resolver.
-	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Proxy names the person's own proxy for a request, nil meaning a direct connection. It is not asked about this
 	// computer. Behind a proxy it is the proxy that looks names up and dials, so there we refuse what we can see to be
@@ -52,7 +52,7 @@ type Config struct {
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// Roots are the certificate authorities to trust. nil: the system's.
-	Roots *x509.CertPool
+	roots *x509.CertPool
 
 	// UserAgent is sent with every request that has none of its own. "": Go's.
 	UserAgent string
@@ -181,7 +181,7 @@ func (c *Client) locate(ctx context.Context, u *url.URL) (place, error) {
 		}
 		return where, nil
 	}
-	if c.cfg.Base != nil && c.cfg.Resolve == nil {
+	if c.cfg.Base != nil && c.cfg.resolve == nil {
 		return public, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
@@ -215,7 +215,7 @@ func (c *Client) viaProxy(ctx context.Context, u *url.URL) bool {
 }
 
 func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
-	resolve := c.cfg.Resolve
+	resolve := c.cfg.resolve
 	if resolve == nil {
 		resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
@@ -231,14 +231,14 @@ func (c *Client) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 // transport dials only where allowed says; nil means it leads to the person's own proxy.
 func (c *Client) transport(allowed func(place) bool) *http.Transport {
 	d := &dialer{allowed: allowed}
-	if c.cfg.Resolve != nil {
+	if c.cfg.resolve != nil {
 		d.resolve = c.resolve
 	}
 	return &http.Transport{
 		DialContext:            d.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: c.cfg.Roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{RootCAs: c.cfg.roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    tlsTimeout,
-		MaxResponseHeaderBytes: MaxHeader,
+		MaxResponseHeaderBytes: maxHeader,
 		IdleConnTimeout:        idleTimeout,
 		ForceAttemptHTTP2:      true,
 	}

@@ -117,7 +117,7 @@ func TestFor(t *testing.T) {
 		{"https://nowhere.example", 0, ErrAddress, "no address where a server can be"},
 	}
 	for _, base := range []http.RoundTripper{nil, ok} {
-		c := New(Config{Base: base, Resolve: names.resolve})
+		c := New(Config{Base: base, resolve: names.resolve})
 		for _, tt := range tests {
 			hc, err := c.For(t.Context(), tt.server)
 			if !errors.Is(err, tt.is) || err != nil && (tt.is == nil || !strings.Contains(err.Error(), tt.says)) {
@@ -257,7 +257,7 @@ func TestDialling(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			hits.Store(0)
 			names := &dns{table: tt.names}
-			c := New(Config{Resolve: names.resolve, Roots: roots})
+			c := New(Config{resolve: names.resolve, roots: roots})
 			defer c.Close()
 			err := get(t, c, "https://"+tt.server+":"+port, "https://"+tt.target+":"+port)
 			if !errors.Is(err, tt.is) || err != nil && (tt.is == nil || !strings.Contains(err.Error(), tt.says)) {
@@ -337,7 +337,7 @@ func TestCertificates(t *testing.T) {
 		host  string
 		roots *x509.CertPool
 	}{{"other.example", roots}, {"example.com", x509.NewCertPool()}} {
-		c := New(Config{Resolve: names.resolve, Roots: tt.roots})
+		c := New(Config{resolve: names.resolve, roots: tt.roots})
 		if err := get(t, c, "https://"+tt.host+":"+port, "https://"+tt.host+":"+port); err == nil {
 			t.Errorf("%s: a certificate that does not fit was accepted", tt.host)
 		}
@@ -440,7 +440,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%d bytes: %v, want %v", tt.size, err, tt.is)
 		}
 	}
-	if err := get(t, c, srv.URL, fmt.Sprintf("%s/?1,%d", srv.URL, 2*MaxHeader)); err == nil {
+	if err := get(t, c, srv.URL, fmt.Sprintf("%s/?1,%d", srv.URL, 2*maxHeader)); err == nil {
 		t.Error("a header of twice MaxHeader was read")
 	}
 	// The truncated text is never taken for the whole.
@@ -479,14 +479,14 @@ func TestTimeouts(t *testing.T) {
 	hang := func(ctx context.Context, _ string) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, err := New(Config{Resolve: hang}).For(t.Context(), "https://mcp.example.com")
+		_, err := New(Config{resolve: hang}).For(t.Context(), "https://mcp.example.com")
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != dialTimeout {
 			t.Errorf("For: %v after %v", err, time.Since(start))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
-		c := New(Config{Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
+		c := New(Config{resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			if calls.Add(1) == 1 {
 				return []netip.Addr{netip.MustParseAddr(netA)}, nil
 			}
@@ -543,7 +543,7 @@ func TestProxy(t *testing.T) {
 	defer proxy.Close()
 	names := &dns{table: map[string][][]string{"web.example": at(netA), "lan.example": at("10.0.0.8"), "local.example": at("127.0.0.1")}}
 	proxyURL, _ := url.Parse(proxy.URL)
-	c := New(Config{Resolve: names.resolve, Roots: roots, Proxy: func(*http.Request) (*url.URL, error) { return proxyURL, nil }})
+	c := New(Config{resolve: names.resolve, roots: roots, Proxy: func(*http.Request) (*url.URL, error) { return proxyURL, nil }})
 	defer c.Close()
 	// example.com is unknown to our resolver: the proxy alone can find it.
 	tests := []struct {

@@ -82,7 +82,7 @@ func TestStreamFollowsNoRedirect(t *testing.T) {
 // TestStreamIsGuarded: the rule about addresses is the same as For's, before dialling and at it.
 func TestStreamIsGuarded(t *testing.T) {
 	names := &dns{table: map[string][][]string{"mcp.example.com": then(netA, "10.0.0.1"), "nowhere.example": at("169.254.169.254")}}
-	c := New(Config{Resolve: names.resolve})
+	c := New(Config{resolve: names.resolve})
 	for server, is := range map[string]error{
 		"http://mcp.example.com/mcp": ErrScheme, "https://nowhere.example": ErrAddress, "https://169.254.169.254/": ErrAddress, "https://u:p@mcp.example.com": ErrURL, "%": ErrURL,
 	} {
@@ -111,8 +111,8 @@ func TestStreamOverHTTP2(t *testing.T) {
 	t.Cleanup(server.Close)
 	u, _ := url.Parse(server.URL)
 	c := New(Config{
-		Roots: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
-		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+		roots: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
+		resolve: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
 	})

@@ -37,8 +37,8 @@ func BenchmarkOf(b *testing.B) {
 	}
 	run("direct", func(*Namer, *Peer) {}, host, "helper", "connect", d.path)
 	run("known", func(*Namer, *Peer) {}, host, "helper", "run", vk, "helper", "connect", d.path)
-	run("new", func(n *Namer, p *Peer) { delete(n.facts, p.Process.PID) }, host, "helper", "run", vk, "helper", "connect", d.path)
-	run("shell", func(n *Namer, p *Peer) { delete(n.facts, p.Process.PID) }, host, "helper", "run", "/bin/sh", "-c", vk+" helper connect "+d.path+"; true")
+	run("new", func(n *Namer, p *Peer) { delete(n.facts, p.process.PID) }, host, "helper", "run", vk, "helper", "connect", d.path)
+	run("shell", func(n *Namer, p *Peer) { delete(n.facts, p.process.PID) }, host, "helper", "run", "/bin/sh", "-c", vk+" helper connect "+d.path+"; true")
 	run("first", func(n *Namer, p *Peer) { clear(n.facts) }, host, "helper", "run", vk, "helper", "connect", d.path)
 }
 

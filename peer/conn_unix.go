@@ -13,7 +13,7 @@ import (
 func control(conn net.Conn, f func(fd int) error) error {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
-		return ErrUnsupported
+		return errUnsupported
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
@@ -26,7 +26,7 @@ func control(conn net.Conn, f func(fd int) error) error {
 				err = e
 				return
 			} else if _, ok := local.(*unix.SockaddrUnix); !ok {
-				err = ErrUnsupported
+				err = errUnsupported
 				return
 			}
 		}

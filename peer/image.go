@@ -23,9 +23,6 @@ type fileID struct {
 	mtime, ctime int64 // nanoseconds since 1970
 }
 
-// same reports whether two IDs name the same file, whatever happened to its content.
-func (id fileID) same(other fileID) bool { return id.dev == other.dev && id.ino == other.ino }
-
 // lasting is the ID without what changes when a file is renamed or removed (which changes only ctime).
 func (id fileID) lasting() fileID { id.ctime = 0; return id }
 
@@ -86,11 +83,11 @@ func (s *script) check() error {
 	}
 	f, err := openPath(s.path)
 	if err != nil {
-		return ErrChanged
+		return errChanged
 	}
 	defer f.Close()
 	if hash, _, err := s.hashes.of(f); err != nil || hash != s.hash {
-		return ErrChanged
+		return errChanged
 	}
 	return nil
 }

@@ -14,6 +14,9 @@ func idOf(st *unix.Stat_t) fileID {
 	return fileID{uint64(st.Dev), uint64(st.Ino), int64(st.Size), st.Mtim.Nano(), st.Ctim.Nano()}
 }
 
+// same reports whether two IDs name the same file, whatever happened to its content.
+func (id fileID) same(other fileID) bool { return id.dev == other.dev && id.ino == other.ino }
+
 func idOfFile(f *os.File) (fileID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

@@ -84,7 +84,7 @@ func (n *Namer) Of(conn net.Conn) (*Peer, error) {
 			q.close()
 		}
 	}
-	return &Peer{Process: p.Process, Host: found.Host, pins: &pins{list: list}}, nil
+	return &Peer{process: p.Process, Host: found.Host, pins: &pins{list: list}}, nil
 }
 
 // Running reports whether the run of a host that [Host.Instance] names is still alive.

@@ -45,12 +45,12 @@ func TestOfNamesAHostThatConnectsItself(t *testing.T) {
 			p := d.name(t, n)
 			h := p.Host
 			want := Host{Key: "exe:" + exe + "#" + hashOf(t, exe), Base: "exe:" + exe, Name: "claude", Level: Path,
-				Facts: "in your own files at " + exe, Instance: fmt.Sprintf("%d:%d", c.Process.Pid, p.Process.Start)}
+				Facts: "in your own files at " + exe, Instance: fmt.Sprintf("%d:%d", c.Process.Pid, p.process.Start)}
 			if h.Key != want.Key || h.Base != want.Base || h.Name != want.Name || h.Level != want.Level || h.Facts != want.Facts || h.Instance != want.Instance {
 				t.Errorf("got  %+v\nwant %+v", h, want)
 			}
-			if p.Process.PID != c.Process.Pid || p.Process.PPID != os.Getpid() || p.Process.Exe != exe || strings.Join(p.Process.Args, " ") != exe+" helper connect "+d.path {
-				t.Errorf("process %+v", p.Process)
+			if p.process.PID != c.Process.Pid || p.process.PPID != os.Getpid() || p.process.Exe != exe || strings.Join(p.process.Args, " ") != exe+" helper connect "+d.path {
+				t.Errorf("process %+v", p.process)
 			}
 			if len(h.Chain) < 2 || h.Chain[0].PID != c.Process.Pid || h.Chain[1].PID != os.Getpid() {
 				t.Errorf("chain %+v", h.Chain)
@@ -58,11 +58,11 @@ func TestOfNamesAHostThatConnectsItself(t *testing.T) {
 			if err := p.Check(); err != nil {
 				t.Error(err)
 			}
-			if !Running(h.Instance) || Running(fmt.Sprintf("%d:%d", c.Process.Pid, p.Process.Start+1)) {
+			if !Running(h.Instance) || Running(fmt.Sprintf("%d:%d", c.Process.Pid, p.process.Start+1)) {
 				t.Error("Running does not tell this run from another")
 			}
 			c.end()
-			if err := p.Check(); err != ErrGone {
+			if err := p.Check(); err != errGone {
 				t.Errorf("Check after the end: %v", err)
 			}
 			if Running(h.Instance) {
@@ -93,15 +93,15 @@ func TestOfGoesUpPastOurOwnAndLaunchers(t *testing.T) {
 			t.Run(name+"/"+way, func(t *testing.T) {
 				c := start(t, host, append([]string{"helper", "run"}, argv...)...)
 				p := d.name(t, n)
-				if p.Host.Name != "agent" || p.Host.Process.PID != c.Process.Pid || p.Process.Exe != vk {
-					t.Fatalf("peer %+v\nhost %+v", p.Process, p.Host)
+				if p.Host.Name != "agent" || p.Host.Process.PID != c.Process.Pid || p.process.Exe != vk {
+					t.Fatalf("peer %+v\nhost %+v", p.process, p.Host)
 				}
 				if err := p.Check(); err != nil {
 					t.Fatal(err)
 				}
 				c.Process.Kill() // the host dies; vk and the shell do not notice at once
 				waitExit(t, c)
-				if err := p.Check(); err != ErrGone {
+				if err := p.Check(); err != errGone {
 					t.Errorf("Check without a host: %v", err)
 				}
 			})
@@ -195,7 +195,7 @@ func TestAConnectionLeftToAChildNamesNobody(t *testing.T) {
 				} else {
 					waitExit(t, c)
 				}
-				if p, err := n.Of(d.accept(t)); !errors.Is(err, ErrGone) {
+				if p, err := n.Of(d.accept(t)); !errors.Is(err, errGone) {
 					t.Errorf("%+v, %v", p, err)
 				}
 			})
@@ -218,7 +218,7 @@ func TestCheckCatchesAnExecThatCameAfterOf(t *testing.T) {
 				t.Fatalf("%+v", p.Host)
 			}
 			becomes(t, c, lines)
-			if err := p.Check(); err != ErrChanged {
+			if err := p.Check(); err != errChanged {
 				t.Errorf("Check: %v", err)
 			}
 			if exited(p.pins.list[0].(*proc).pidfd) || !Running(p.Host.Instance) {
@@ -286,12 +286,12 @@ func TestAPeerThatIsNamedAgain(t *testing.T) {
 		return p
 	}
 	first, second := name(), name()
-	if first.Host.Name != "agent" || !reflect.DeepEqual(first.Host, second.Host) || first.Process.PID != second.Process.PID || second.Check() != nil {
+	if first.Host.Name != "agent" || !reflect.DeepEqual(first.Host, second.Host) || first.process.PID != second.process.PID || second.Check() != nil {
 		t.Errorf("first  %+v\nsecond %+v", first.Host, second.Host)
 	}
 	becomes(t, c, lines)
 	for _, p := range []*Peer{first, second} {
-		if err := p.Check(); err != ErrChanged {
+		if err := p.Check(); err != errChanged {
 			t.Errorf("the host became another program: %v", err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestCheckComparesTheStartTime(t *testing.T) {
 	start(t, copyTo(t, filepath.Join(d.dir, "agent")), "helper", "connect", d.path)
 	p := d.name(t, newNamer(nil))
 	p.pins.list[0].(*proc).Start++
-	if err := p.Check(); err != ErrChanged {
+	if err := p.Check(); err != errChanged {
 		t.Error(err)
 	}
 }
@@ -320,7 +320,7 @@ func TestAPeerThatHasNoPidfdIsGone(t *testing.T) {
 		start(t, copyTo(t, filepath.Join(d.dir, "agent")), "helper", "connect", d.path)
 		n := newNamer(nil)
 		n.system.peerPidfd = func(int) (int, error) { return -1, errno }
-		if _, err := n.Of(d.accept(t)); !errors.Is(err, ErrGone) {
+		if _, err := n.Of(d.accept(t)); !errors.Is(err, errGone) {
 			t.Errorf("%v: %v", errno, err)
 		}
 	}
@@ -382,10 +382,10 @@ func TestOfRefusesWhatIsNoUnixSocket(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	for _, conn := range []net.Conn{tcp, a} {
-		if _, err := newNamer(nil).Of(conn); !errors.Is(err, ErrUnsupported) {
+		if _, err := newNamer(nil).Of(conn); !errors.Is(err, errUnsupported) {
 			t.Errorf("Of(%T): %v", conn, err)
 		}
-		if err := ServerUser(conn); !errors.Is(err, ErrUnsupported) {
+		if err := ServerUser(conn); !errors.Is(err, errUnsupported) {
 			t.Errorf("ServerUser(%T): %v", conn, err)
 		}
 	}
@@ -444,7 +444,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		}
 		p.Close()
 		p.Close()
-		if err := p.Check(); err != ErrGone {
+		if err := p.Check(); err != errGone {
 			t.Errorf("Check after Close: %v", err)
 		}
 		if _, err := n.Of(left); err == nil {
@@ -473,7 +473,7 @@ func TestCheckAndCloseAtOnce(t *testing.T) {
 	}
 	p.Close()
 	for range 4 {
-		if err := <-done; err != ErrGone {
+		if err := <-done; err != errGone {
 			t.Error(err)
 		}
 	}

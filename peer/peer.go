@@ -46,9 +46,9 @@ func (l *Level) UnmarshalText(b []byte) error {
 // Errors that Of and Check return, to be told apart with errors.Is.
 var (
 	ErrOtherUser   = errors.New("the peer belongs to another user")
-	ErrGone        = errors.New("the process that connected is gone")
-	ErrChanged     = errors.New("the process that connected has become another program")
-	ErrUnsupported = errors.New("this kind of connection does not name its peer")
+	errGone        = errors.New("the process that connected is gone")
+	errChanged     = errors.New("the process that connected has become another program")
+	errUnsupported = errors.New("this kind of connection does not name its peer")
 )
 
 // Process is one process as the kernel names it. Args are the process's own word and may be anything.
@@ -77,7 +77,7 @@ type Host struct {
 // Peer is the process that connected, pinned at the moment of connecting. The zero value with a Host set stands for a
 // process in tests: Check always passes.
 type Peer struct {
-	Process Process
+	process Process
 	Host    Host
 
 	pins *pins // nil in a Peer that Of did not make
@@ -109,7 +109,7 @@ func (p *Peer) Check() error {
 	p.pins.mu.RLock()
 	defer p.pins.mu.RUnlock()
 	if p.pins.list == nil {
-		return ErrGone
+		return errGone
 	}
 	for _, pin := range p.pins.list {
 		if err := pin.check(); err != nil {

@@ -43,7 +43,7 @@ func (n *Namer) connected(conn net.Conn) (*proc, error) {
 		}
 		pid, err := unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID)
 		if err != nil {
-			return ErrGone
+			return errGone
 		}
 		if p, err = n.open(pid); errors.Is(err, errTop) { // it changed its user since it connected
 			err = ErrOtherUser
@@ -85,7 +85,7 @@ func (n *Namer) open(pid int) (*proc, error) {
 func processInfo(pid int) (*unix.KinfoProc, error) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(info.Proc.P_pid) != pid || info.Proc.P_stat == stateZombie {
-		return nil, ErrGone
+		return nil, errGone
 	}
 	return info, nil
 }
@@ -118,7 +118,7 @@ func (p *proc) again() (ppid int, err error) {
 		return 0, err
 	}
 	if startTime(info) != p.Start {
-		return 0, ErrGone
+		return 0, errGone
 	}
 	return int(info.Eproc.Ppid), nil
 }
@@ -127,10 +127,10 @@ func (p *proc) check() error {
 	if p.image != (fileID{}) {
 		exe, err := executable(p.PID)
 		if err != nil {
-			return ErrGone
+			return errGone
 		}
 		if id, err := idOfPath(exe); exe != p.Exe || err == nil && !id.same(p.image) {
-			return ErrChanged
+			return errChanged
 		}
 	}
 	_, err := p.again()

@@ -53,14 +53,14 @@ func (n *Namer) connected(conn net.Conn) (*proc, error) {
 			return ErrOtherUser
 		}
 		if cred.Pid <= 0 { // outside of our pid namespace
-			return fmt.Errorf("the peer has no pid that can be seen from here: %w", ErrUnsupported)
+			return fmt.Errorf("the peer has no pid that can be seen from here: %w", errUnsupported)
 		}
 		pidfd, err := n.system.peerPidfd(fd)
 		if errors.Is(err, unix.ENOPROTOOPT) { // Linux < 6.5
 			pidfd, err = unix.PidfdOpen(int(cred.Pid), 0)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrGone, err)
+			return fmt.Errorf("%w: %w", errGone, err)
 		}
 		p, err = pinned(pidfd, int(cred.Pid))
 		return err
@@ -133,7 +133,7 @@ func (p *proc) pin() (err error) {
 	}
 	p.PPID, p.Start, p.mark = st.ppid, st.start, st.mark
 	if exited(p.pidfd) {
-		return ErrGone
+		return errGone
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (p *proc) held() (dir int, err error) {
 		if exited(p.pidfd) { // so it may be another's
 			unix.Close(p.dir)
 			p.dir = -1
-			return -1, ErrGone
+			return -1, errGone
 		}
 	}
 	return p.dir, nil
@@ -156,7 +156,7 @@ func (p *proc) held() (dir int, err error) {
 // gone turns the errors with which /proc says that a process ended into ErrGone.
 func gone(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
-		return ErrGone
+		return errGone
 	}
 	return err
 }
@@ -179,7 +179,7 @@ func (p *proc) again() (ppid int, err error) {
 		return 0, gone(err)
 	}
 	if st.start != p.Start || st.mark != p.mark {
-		return 0, ErrChanged
+		return 0, errChanged
 	}
 	return st.ppid, nil
 }
@@ -195,9 +195,9 @@ func (p *proc) check() error {
 	case imageErr == nil && idOf(&st).same(p.image), imageErr != nil && p.exe < 0: // in the latter case it still hides
 		return nil
 	case imageErr != nil && exited(p.pidfd):
-		return ErrGone
+		return errGone
 	}
-	return ErrChanged
+	return errChanged
 }
 
 func (p *proc) close() {
@@ -231,7 +231,7 @@ func readStat(fd int) (stat, error) {
 	}
 	st, err := parseStat(room[:n])
 	if err == nil && (st.state == 'Z' || st.state == 'X') {
-		err = ErrGone
+		err = errGone
 	}
 	return st, err
 }

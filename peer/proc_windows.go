@@ -48,7 +48,7 @@ type life struct{ handle windows.Handle }
 func pipe(conn net.Conn) (windows.Handle, error) {
 	c, ok := conn.(interface{ Fd() uintptr })
 	if !ok {
-		return 0, ErrUnsupported
+		return 0, errUnsupported
 	}
 	return windows.Handle(c.Fd()), nil
 }
@@ -61,7 +61,7 @@ func (n *Namer) connected(conn net.Conn) (*proc, error) {
 	}
 	var pid uint32
 	if err := windows.GetNamedPipeClientProcessId(h, &pid); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return nil, fmt.Errorf("%w: %w", errUnsupported, err)
 	}
 	return n.openOurs(pid)
 }
@@ -84,7 +84,7 @@ func ServerUser(conn net.Conn) error {
 	}
 	var pid uint32
 	if err := windows.GetNamedPipeServerProcessId(h, &pid); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return fmt.Errorf("%w: %w", errUnsupported, err)
 	}
 	n := &Namer{system: newSystem()}
 	p, err := n.openOurs(pid)
@@ -108,7 +108,7 @@ func (n *Namer) open(pid int) (*proc, error) {
 	case errors.Is(err, windows.ERROR_ACCESS_DENIED):
 		return nil, errTop
 	case err != nil:
-		return nil, ErrGone
+		return nil, errGone
 	}
 	p := &proc{Process: Process{PID: pid}, life: life{h}}
 	if err := n.pin(p); err != nil {
@@ -121,7 +121,7 @@ func (n *Namer) open(pid int) (*proc, error) {
 func (n *Namer) pin(p *proc) error {
 	// OpenProcess takes numbers for a process that are not its pid: a remote peer can choose such a one.
 	if id, err := windows.GetProcessId(p.handle); err != nil || int(id) != p.PID {
-		return ErrGone
+		return errGone
 	}
 	if !sameUser(p.handle, n.system.sid) {
 		return errTop
@@ -179,11 +179,11 @@ func startTime(process windows.Handle) (uint64, error) {
 func startOf(pid int) (uint64, error) {
 	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, false, uint32(pid))
 	if err != nil {
-		return 0, ErrGone
+		return 0, errGone
 	}
 	defer windows.CloseHandle(h)
 	if !alive(h) {
-		return 0, ErrGone
+		return 0, errGone
 	}
 	return startTime(h)
 }
@@ -204,7 +204,7 @@ func executable(process windows.Handle) (string, error) {
 
 func (p *proc) again() (ppid int, err error) {
 	if p.handle == 0 || !alive(p.handle) {
-		return 0, ErrGone
+		return 0, errGone
 	}
 	return p.PPID, nil
 }

@@ -95,7 +95,7 @@ func TestCheckHashesAScriptAgainThatWasWrittenTo(t *testing.T) {
 		t.Errorf("touched: %v", err)
 	}
 	write(t, file, clients[perl]+"# more\n")
-	if err := p.Check(); err != ErrChanged {
+	if err := p.Check(); err != errChanged {
 		t.Errorf("written to: %v", err)
 	}
 	q, err := n.Of(conn)
@@ -109,7 +109,7 @@ func TestCheckHashesAScriptAgainThatWasWrittenTo(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Check(); err != ErrChanged {
+	if err := q.Check(); err != errChanged {
 		t.Errorf("removed: %v", err)
 	}
 }

@@ -124,7 +124,7 @@ func chain(procs []*proc) []Process {
 
 // broken is the answer when the way up ends in the dark before a host was found. It is "unknown", never "no parent".
 func (w *walk) broken(last *proc, err error) (found, error) {
-	if last == w.procs[0] && (errors.Is(err, ErrGone) || errors.Is(err, ErrChanged)) {
+	if last == w.procs[0] && (errors.Is(err, errGone) || errors.Is(err, errChanged)) {
 		return found{}, err
 	}
 	why := "by a program that cannot be seen any more"

@@ -4,6 +4,7 @@ package tray
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -11,7 +12,10 @@ import (
 	"fyne.io/systray"
 )
 
-var ran atomic.Bool
+var (
+	ran          atomic.Bool
+	errRanBefore = errors.New("the tray runs once a process") // a limit of the library below
+)
 
 // Run shows the icon until ctx ends, and then returns nil. It returns ErrNoBus when there is no session bus or it went
 // away; without a tray host it stays and the icon appears when one starts. On macOS it must be called from the main

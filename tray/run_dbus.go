@@ -19,6 +19,8 @@ const (
 	busTime = 2 * time.Second // for the bus to answer
 )
 
+var errNoHost = errors.New("no tray on this desktop") // now; an icon appears when one starts
+
 // Available tells whether an icon would be seen now: nil, an error that says why not now, or ErrNoBus. It asks the session bus over a
 // connection of its own and never starts a bus.
 func Available(ctx context.Context) error {

@@ -15,12 +15,8 @@ import (
 	"github.com/valetkey/valetkey/face"
 )
 
-// Errors that Available and Run return. With ErrNoBus an icon will never be shown.
-var (
-	ErrNoBus     = errors.New("no session bus")               // Linux: nothing to show an icon on, nor will there be
-	errNoHost    = errors.New("no tray on this desktop")      // Linux: now; an icon appears when one starts
-	errRanBefore = errors.New("the tray runs once a process") // a limit of the library below
-)
+// ErrNoBus is an error of Available and Run: on Linux there is nothing to show an icon on, nor will there be.
+var ErrNoBus = errors.New("no session bus")
 
 // Config is what a Tray needs. The functions are called from goroutines of the Tray, and a second click on the same row
 // while one is still running is lost: hand the work on and return.

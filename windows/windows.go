@@ -42,7 +42,7 @@ type Config struct {
 	OnWish func(ctx context.Context, w face.Wish) error
 
 	// OnLost hears of a window process that crashed, or could not be started. nil: nobody does.
-	OnLost func(error)
+	onLost func(error)
 
 	Log *slog.Logger // nil: no log
 }
@@ -264,8 +264,8 @@ func (w *Windows) listen(c *child) {
 
 func (w *Windows) lost(err error) {
 	w.cfg.Log.Warn("the window process ended badly", "error", err)
-	if w.cfg.OnLost != nil {
-		w.cfg.OnLost(err)
+	if w.cfg.onLost != nil {
+		w.cfg.onLost(err)
 	}
 }
 

@@ -137,7 +137,7 @@ func start(t *testing.T, roles ...string) *harness {
 			}
 			return nil
 		},
-		OnLost: func(err error) { h.lost <- err },
+		onLost: func(err error) { h.lost <- err },
 	})
 	t.Cleanup(h.Close)
 	return h
@@ -299,7 +299,7 @@ func TestPageForAWindowProcessThatIsEnding(t *testing.T) {
 func TestNoProgram(t *testing.T) {
 	lost := make(chan error, 1)
 	w := New(Config{Command: func() *exec.Cmd { return exec.Command("/nowhere/valetkey") },
-		OnLost: func(err error) { lost <- err }})
+		onLost: func(err error) { lost <- err }})
 	defer w.Close()
 	if _, err := w.Ask(t.Context(), question("q1")); !errors.Is(err, errNotShown) {
 		t.Errorf("error %v, want errNotShown", err)
