@@ -80,7 +80,7 @@ func (i *Issuer) fill(req *authRequest, q url.Values) *oauthError {
 	}
 	req.scopes = scopeList(q.Get("scope"))
 	for _, s := range req.scopes {
-		if _, known := i.cfg.Scopes[s]; i.cfg.Scopes != nil && !known && s != OfflineAccess {
+		if _, known := i.cfg.Scopes[s]; i.cfg.Scopes != nil && !known && s != offlineAccess {
 			return refuse("invalid_scope", "a scope is not known here")
 		}
 	}

@@ -31,8 +31,8 @@ type Page struct {
 
 // Form is a form to fill in.
 type Form struct {
-	Action  string // absolute
-	Method  string // "GET" or "POST"
+	action  string // absolute
+	method  string // "GET" or "POST"
 	Values  url.Values
 	Choices map[string][]string // of radio buttons, by name
 	Texts   map[string]string   // what to type, by name: the label
@@ -76,7 +76,7 @@ func (b *Browser) Open(ctx context.Context, address string) (*Page, error) {
 		if form, err = b.Answer(ctx, page); err != nil {
 			return page, err
 		}
-		method, address = page.Form.Method, page.Form.Action
+		method, address = page.Form.method, page.Form.action
 		if method == http.MethodGet {
 			address, _, _ = strings.Cut(address, "?")
 			address, form = address+"?"+form.Encode(), nil
@@ -170,12 +170,12 @@ func (p *reader) walk(n *html.Node) {
 }
 
 func newForm(n *html.Node, at *url.URL) *Form {
-	f := &Form{Action: at.String(), Method: http.MethodGet, Values: url.Values{}, Choices: map[string][]string{}, Texts: map[string]string{}}
+	f := &Form{action: at.String(), method: http.MethodGet, Values: url.Values{}, Choices: map[string][]string{}, Texts: map[string]string{}}
 	if action, err := at.Parse(attr(n, "action")); err == nil {
-		f.Action = action.String()
+		f.action = action.String()
 	}
 	if strings.EqualFold(attr(n, "method"), http.MethodPost) {
-		f.Method = http.MethodPost
+		f.method = http.MethodPost
 	}
 	return f
 }

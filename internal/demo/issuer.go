@@ -32,14 +32,14 @@ const (
 // MetadataPath is where an issuer publishes its metadata (RFC 8414 §3); the path of its identifier follows.
 const MetadataPath = "/.well-known/oauth-authorization-server"
 
-// OfflineAccess is the scope that asks for a refresh token.
-const OfflineAccess = "offline_access"
+// offlineAccess is the scope that asks for a refresh token.
+const offlineAccess = "offline_access"
 
 // Client authentication methods (RFC 7591 §2).
 const (
-	AuthNone  = "none"
+	authNone  = "none"
 	AuthBasic = "client_secret_basic"
-	AuthPost  = "client_secret_post"
+	authPost  = "client_secret_post"
 )
 
 const (
@@ -133,7 +133,7 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 		cfg.RefreshTTL = 30 * 24 * time.Hour
 	}
 	if cfg.AuthMethods == nil {
-		cfg.AuthMethods = []string{AuthNone, AuthBasic, AuthPost}
+		cfg.AuthMethods = []string{authNone, AuthBasic, authPost}
 	}
 	i := &Issuer{
 		cfg: cfg, base: strings.TrimSuffix(u.Path, "/"), mux: http.NewServeMux(),
@@ -143,7 +143,7 @@ func NewIssuer(cfg IssuerConfig) (*Issuer, error) {
 		refresh: newTable[*refreshToken](10000),
 		access:  newTable[*accessToken](10000),
 	}
-	if err := i.RotateKey(); err != nil {
+	if err := i.rotateKey(); err != nil {
 		return nil, err
 	}
 	for _, c := range cfg.Clients {
@@ -173,9 +173,9 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveMetadata publishes RFC 8414 metadata.
 func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 	at := strings.TrimSuffix(i.cfg.ID, "/")
-	scopes := []string{OfflineAccess}
+	scopes := []string{offlineAccess}
 	for name := range i.cfg.Scopes {
-		if name != OfflineAccess {
+		if name != offlineAccess {
 			scopes = append(scopes, name)
 		}
 	}
@@ -183,7 +183,7 @@ func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 	grantTypes := []string{"authorization_code", "refresh_token"}
 	if i.cfg.NoRefresh {
 		grantTypes = grantTypes[:1]
-		scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == OfflineAccess })
+		scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == offlineAccess })
 	}
 	doc := map[string]any{
 		"issuer":                                         i.cfg.ID,

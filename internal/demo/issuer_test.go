@@ -43,7 +43,7 @@ func newBench(t *testing.T, edit func(*IssuerConfig)) bench {
 			{ID: "public", Name: "Public", RedirectURIs: []string{"http://127.0.0.1/callback"}},
 			{ID: "other", RedirectURIs: []string{"http://127.0.0.1/callback"}},
 			{ID: "basic", Secret: secret.New("a:b/+ %"), RedirectURIs: []string{"https://app.example/cb"}},
-			{ID: "post", Secret: secret.New("p"), AuthMethod: AuthPost, RedirectURIs: []string{"https://app.example/cb"}},
+			{ID: "post", Secret: secret.New("p"), AuthMethod: authPost, RedirectURIs: []string{"https://app.example/cb"}},
 		},
 	}
 	if edit != nil {
@@ -211,10 +211,10 @@ func TestRegistration(t *testing.T) {
 }
 
 func TestRegistrationManagement(t *testing.T) {
-	b := newBench(t, func(c *IssuerConfig) { c.AuthMethods = []string{AuthPost} })
+	b := newBench(t, func(c *IssuerConfig) { c.AuthMethods = []string{authPost} })
 	doc := decode(t, b.do("POST", "/tenant/register", "application/json",
 		`{"application_type":"native","redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none"}`), 201)
-	if doc["token_endpoint_auth_method"] != AuthPost || doc["client_secret"] == nil {
+	if doc["token_endpoint_auth_method"] != authPost || doc["client_secret"] == nil {
 		t.Errorf("the issuer's own method is not in the answer: %v", doc)
 	}
 	at, _ := url.Parse(doc["registration_client_uri"].(string))

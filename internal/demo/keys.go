@@ -35,14 +35,14 @@ type accessToken struct {
 // Access is what an access token is good for.
 type Access struct {
 	Account  string
-	ClientID string
+	clientID string
 	Audience string // the resource
 	Scopes   []string
 	Expiry   time.Time
 }
 
-// RotateKey makes a new signing key. Older keys stay published for tokens they signed, three keys in all.
-func (i *Issuer) RotateKey() error {
+// rotateKey makes a new signing key. Older keys stay published for tokens they signed, three keys in all.
+func (i *Issuer) rotateKey() error {
 	key, err := newSigningKey()
 	if err != nil {
 		return err

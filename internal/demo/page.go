@@ -66,7 +66,7 @@ func signInPage(i *Issuer, id string, req *authRequest, problem string) page {
 	}
 	for _, s := range req.scopes {
 		text := i.cfg.Scopes[s]
-		if s == OfflineAccess && text == "" {
+		if s == offlineAccess && text == "" {
 			text = "Stay signed in"
 		}
 		p.Scopes = append(p.Scopes, pageScope{s, text})

@@ -60,7 +60,7 @@ func newStaticClient(c Client) *client {
 	switch {
 	case out.authMethod != "":
 	case c.Secret.Empty():
-		out.authMethod = AuthNone
+		out.authMethod = authNone
 	default:
 		out.authMethod = AuthBasic
 	}
@@ -88,7 +88,7 @@ func (i *Issuer) serveRegister(w http.ResponseWriter, r *http.Request) {
 		clientMetadata: m, IssuedAt: time.Now().Unix(), ManagementToken: manager,
 		ManagementURI: strings.TrimSuffix(i.cfg.ID, "/") + RegisterPath + "/" + m.ClientID,
 	}
-	if m.AuthMethod != AuthNone {
+	if m.AuthMethod != authNone {
 		answer.Secret, answer.SecretExpiresAt = random(), new(int64)
 		c.secretHash = hash(answer.Secret)
 	}
@@ -137,7 +137,7 @@ func (m *clientMetadata) check() *oauthError {
 	if m.AuthMethod == "" {
 		m.AuthMethod = AuthBasic
 	}
-	if !slices.Contains([]string{AuthNone, AuthBasic, AuthPost}, m.AuthMethod) {
+	if !slices.Contains([]string{authNone, AuthBasic, authPost}, m.AuthMethod) {
 		return refuse("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
 	if m.GrantTypes == nil {
@@ -182,9 +182,9 @@ func (i *Issuer) findClient(ctx context.Context, id string) (*client, *oauthErro
 	}
 	m.ApplicationType = "native" // the document has no such member: loopback redirects are what such clients have
 	if m.AuthMethod == "" {
-		m.AuthMethod = AuthNone
+		m.AuthMethod = authNone
 	}
-	if err := m.check(); err != nil || m.AuthMethod != AuthNone {
+	if err := m.check(); err != nil || m.AuthMethod != authNone {
 		return nil, refuse("invalid_client", "the client ID metadata document is not valid")
 	}
 	c := m.client()
@@ -216,7 +216,7 @@ func sameButPort(registered, uri string) bool {
 
 // authenticate finds the client that sends r, by the one method it is registered with (RFC 6749 §2.3).
 func (i *Issuer) authenticate(r *http.Request) (*client, *oauthError) {
-	id, value, method := r.PostFormValue("client_id"), "", AuthNone
+	id, value, method := r.PostFormValue("client_id"), "", authNone
 	if user, password, ok := r.BasicAuth(); ok {
 		var errID, errValue error
 		method = AuthBasic
@@ -227,7 +227,7 @@ func (i *Issuer) authenticate(r *http.Request) (*client, *oauthError) {
 		}
 		id = basicID
 	} else if r.PostForm.Has("client_secret") {
-		method, value = AuthPost, r.PostFormValue("client_secret")
+		method, value = authPost, r.PostFormValue("client_secret")
 	}
 	i.mu.Lock()
 	c, ok := i.clients.get(id)
@@ -237,7 +237,7 @@ func (i *Issuer) authenticate(r *http.Request) (*client, *oauthError) {
 		return nil, refuse("invalid_client", "this client is not registered here")
 	case c.authMethod != method:
 		return nil, refuse("invalid_client", "this client is registered with %s, not %s", c.authMethod, method)
-	case method != AuthNone && !sameHash(c.secretHash, value):
+	case method != authNone && !sameHash(c.secretHash, value):
 		return nil, refuse("invalid_client", "the client secret is wrong")
 	}
 	return c, nil

@@ -33,17 +33,17 @@ const maxMessage = 1 << 20 // bytes of a JSON-RPC message
 type ServerConfig struct {
 	Resource string // the server's URL, which is its resource identifier and the audience of its tokens
 	Issuer   string // the identifier of the only issuer it trusts
-	JWKSURL  string // where the issuer's keys are; "" looks into the issuer's metadata
-	Name     string // shown to people; "" means "Demo notes"
+	jwksURL  string // where the issuer's keys are; "" looks into the issuer's metadata
+	name     string // shown to people; "" means "Demo notes"
 
 	// Client fetches metadata and keys; nil means one with a timeout of 10 seconds.
-	Client *http.Client
+	client *http.Client
 
 	// PlainJWT also takes tokens that do not name themselves access tokens (RFC 9068 §2.1), as Keycloak's do not.
 	PlainJWT bool
 
 	// Scopes every request needs, asked for in a 401; nil means notes:read. A tool may need one more, asked for in a 403.
-	Scopes []string
+	scopes []string
 
 	// MCP is what the door lets good tokens through to; nil means a few tools about notes.
 	MCP http.Handler
@@ -66,14 +66,14 @@ func NewServer(cfg ServerConfig) (http.Handler, error) {
 	if cfg.Issuer == "" {
 		return nil, errors.New("a server without an issuer can let nobody in")
 	}
-	if cfg.Name == "" {
-		cfg.Name = "Demo notes"
+	if cfg.name == "" {
+		cfg.name = "Demo notes"
 	}
-	if cfg.Client == nil {
-		cfg.Client = &http.Client{Timeout: 10 * time.Second}
+	if cfg.client == nil {
+		cfg.client = &http.Client{Timeout: 10 * time.Second}
 	}
-	if cfg.Scopes == nil {
-		cfg.Scopes = []string{ScopeRead}
+	if cfg.scopes == nil {
+		cfg.scopes = []string{ScopeRead}
 	}
 	path := u.Path
 	if path == "/" {
@@ -81,12 +81,12 @@ func NewServer(cfg ServerConfig) (http.Handler, error) {
 	}
 	s := &server{
 		cfg:         cfg,
-		verifier:    &verifier{issuer: cfg.Issuer, resource: cfg.Resource, client: cfg.Client, jwksURL: cfg.JWKSURL, plainJWT: cfg.PlainJWT},
+		verifier:    &verifier{issuer: cfg.Issuer, resource: cfg.Resource, client: cfg.client, jwksURL: cfg.jwksURL, plainJWT: cfg.PlainJWT},
 		metadataURL: u.Scheme + "://" + u.Host + ResourcePath + path,
 	}
 	handler := cfg.MCP
 	if handler == nil {
-		tools := newNotes(cfg.Name)
+		tools := newNotes(cfg.name)
 		handler = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return tools },
 			&mcp.StreamableHTTPOptions{SessionTimeout: 10 * time.Minute, MaxRequestBodyBytes: maxMessage})
 	}
@@ -96,7 +96,7 @@ func NewServer(cfg ServerConfig) (http.Handler, error) {
 		AuthorizationServers:   []string{cfg.Issuer},
 		ScopesSupported:        []string{ScopeRead, ScopeWrite},
 		BearerMethodsSupported: []string{"header"},
-		ResourceName:           cfg.Name,
+		ResourceName:           cfg.name,
 	}))
 	if path == "" {
 		path = "/{$}"
@@ -123,7 +123,7 @@ func (s *server) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, found := bearer(r)
 		if !found {
-			s.challenge(w, http.StatusUnauthorized, "", "a token is needed", s.cfg.Scopes)
+			s.challenge(w, http.StatusUnauthorized, "", "a token is needed", s.cfg.scopes)
 			return
 		}
 		c, err := s.verifier.verify(r.Context(), token)
@@ -133,7 +133,7 @@ func (s *server) door(next http.Handler) http.Handler {
 			return
 		}
 		if err != nil {
-			s.challenge(w, http.StatusUnauthorized, "invalid_token", err.Error(), s.cfg.Scopes)
+			s.challenge(w, http.StatusUnauthorized, "invalid_token", err.Error(), s.cfg.scopes)
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
@@ -183,7 +183,7 @@ func (s *server) needed(body []byte) []string {
 	if json.Unmarshal(body, &messages) != nil && json.Unmarshal(body, &one) == nil {
 		messages = []message{one}
 	}
-	scopes := slices.Clone(s.cfg.Scopes)
+	scopes := slices.Clone(s.cfg.scopes)
 	for _, m := range messages {
 		if scope := toolScopes[m.Params.Name]; m.Method == "tools/call" && scope != "" {
 			scopes = append(scopes, scope)

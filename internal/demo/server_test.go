@@ -39,7 +39,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s.issuer, s.server = issuer, "http://"+serverAt.Listener.Addr().String()+"/mcp"
-	handler, err := NewServer(ServerConfig{Resource: s.server, Issuer: issuer.ID(), Client: issuerAt.Client()})
+	handler, err := NewServer(ServerConfig{Resource: s.server, Issuer: issuer.ID(), client: issuerAt.Client()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestServerKeys(t *testing.T) {
 		check("first", s.token(issuer, nil), true, 1)
 		check("second", s.token(issuer, nil), true, 1)
 		old := s.token(issuer, nil)
-		if err := issuer.RotateKey(); err != nil {
+		if err := issuer.rotateKey(); err != nil {
 			t.Fatal(err)
 		}
 		check("rotated", s.token(issuer, nil), true, 2)
@@ -335,7 +335,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestServerAnswersUnavailableWithoutKeys(t *testing.T) {
 	s := newSite(t)
 	token := s.token(s.issuer, nil)
-	handler, err := NewServer(ServerConfig{Resource: s.server, Issuer: s.issuer.ID(), JWKSURL: s.issuer.ID() + "/nothing"})
+	handler, err := NewServer(ServerConfig{Resource: s.server, Issuer: s.issuer.ID(), jwksURL: s.issuer.ID() + "/nothing"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func TestServerAnswersUnavailableWithoutKeys(t *testing.T) {
 }
 
 func TestNeededScopes(t *testing.T) {
-	s := &server{cfg: ServerConfig{Scopes: []string{"notes:read"}}}
+	s := &server{cfg: ServerConfig{scopes: []string{"notes:read"}}}
 	for body, want := range map[string]string{
 		`{"method":"tools/list"}`:                                                  "notes:read",
 		`{"method":"tools/call","params":{"name":"add_note"}}`:                     "notes:read notes:write",

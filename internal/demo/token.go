@@ -96,7 +96,7 @@ func (i *Issuer) exchange(c *client, r *http.Request) (*tokenAnswer, *oauthError
 		return nil, err
 	}
 	asked := it.request.scopes
-	renewable := !i.cfg.NoRefresh && c.refresh && (i.cfg.FreeRefresh || len(asked) == 0 || slices.Contains(asked, OfflineAccess))
+	renewable := !i.cfg.NoRefresh && c.refresh && (i.cfg.FreeRefresh || len(asked) == 0 || slices.Contains(asked, offlineAccess))
 	return i.issue(it.grant, it.grant.scopes, renewable)
 }
 

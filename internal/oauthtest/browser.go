@@ -94,10 +94,10 @@ func isLoopback(u *url.URL) bool {
 	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// Callback listens on 127.0.0.1 for one redirect, for tests without a program that listens. It returns the redirect
+// callback listens on 127.0.0.1 for one redirect, for tests without a program that listens. It returns the redirect
 // URI, and a function that waits for the query the browser brings and stops listening, for while something listens, a
 // synctest bubble's clock stands still.
-func (w *World) Callback() (redirectURI string, wait func() url.Values) {
+func (w *World) callback() (redirectURI string, wait func() url.Values) {
 	w.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -51,16 +51,6 @@ func NoRotation() IssuerOption { return func(s *issuerSetup) { s.KeepRefresh = t
 // Opaque issues access tokens nobody can read.
 func Opaque() IssuerOption { return func(s *issuerSetup) { s.Opaque = true } }
 
-// Scopes accepts only these scopes, and publishes them; every scope is accepted else.
-func Scopes(names ...string) IssuerOption {
-	return func(s *issuerSetup) {
-		s.Scopes = map[string]string{}
-		for _, name := range names {
-			s.Scopes[name] = "May use " + name
-		}
-	}
-}
-
 // WiderScopes grants these on top of what was asked for, on refresh too.
 func WiderScopes(extra ...string) IssuerOption {
 	return func(s *issuerSetup) {
@@ -152,7 +142,7 @@ func (w *World) AddIssuer(id string, opts ...IssuerOption) *Issuer {
 }
 
 // Count is how many requests came for a path below the issuer: demo.TokenPath, demo.MetadataPath, "/token", …
-func (i *Issuer) Count(path string) int { return i.world.Count(i.at(path)) }
+func (i *Issuer) Count(path string) int { return i.world.count(i.at(path)) }
 
 // Requests returns what the requests for a path said: query, form and JSON body, secrets too.
 func (i *Issuer) Requests(path string) []url.Values {
@@ -164,7 +154,7 @@ func (i *Issuer) Requests(path string) []url.Values {
 }
 
 // Seen returns the requests for a path, with their headers.
-func (i *Issuer) Seen(path string) []Request { return i.world.Seen(i.at(path)) }
+func (i *Issuer) Seen(path string) []Request { return i.world.requests(i.at(path)) }
 
 // Fault lets f answer at a path from now on; nil puts things right again.
 func (i *Issuer) Fault(path string, f FaultFunc) { i.world.Fault(i.at(path), f) }

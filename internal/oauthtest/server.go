@@ -17,8 +17,6 @@ const ResourcePath = demo.ResourcePath
 // Server stands for an MCP server: it publishes metadata, challenges who has no good token, and answers who has one
 // with {"account":…,"scopes":[…]}.
 type Server struct {
-	URL string // also its resource identifier
-
 	world *World
 	url   *url.URL
 
@@ -33,7 +31,7 @@ type Server struct {
 // AddServer adds a server whose tokens come from any of the issuers. Its metadata supports files:read and files:write.
 func (w *World) AddServer(address string, issuers ...string) *Server {
 	u := mustParse(address)
-	s := &Server{URL: address, world: w, url: u, refused: map[string]bool{}}
+	s := &Server{world: w, url: u, refused: map[string]bool{}}
 	s.doc = map[string]any{
 		"resource": address, "authorization_servers": issuers, "resource_name": "Test server",
 		"scopes_supported": []string{"files:read", "files:write"}, "bearer_methods_supported": []string{"header"},
@@ -52,8 +50,8 @@ func (s *Server) Metadata(edit func(map[string]any)) {
 	s.edit = edit
 }
 
-// Require lets in only tokens with these scopes, and asks for them in challenges.
-func (s *Server) Require(scopes ...string) {
+// require lets in only tokens with these scopes, and asks for them in challenges.
+func (s *Server) require(scopes ...string) {
 	s.world.mu.Lock()
 	defer s.world.mu.Unlock()
 	s.required = scopes
@@ -77,10 +75,7 @@ func (s *Server) Refuse(token string) {
 func (s *Server) MetadataURL() string { return originOf(s.url) + s.metadataPath() }
 
 // Count is how many requests came for a path: "" is the server itself, ResourcePath its metadata.
-func (s *Server) Count(path string) int { return s.world.Count(s.at(path)) }
-
-// Seen returns the requests for a path, with their headers.
-func (s *Server) Seen(path string) []Request { return s.world.Seen(s.at(path)) }
+func (s *Server) Count(path string) int { return s.world.count(s.at(path)) }
 
 // Fault lets f answer at a path from now on; nil puts things right again.
 func (s *Server) Fault(path string, f FaultFunc) { s.world.Fault(s.at(path), f) }

@@ -99,11 +99,11 @@ func (w *World) site(origin string) *site {
 	return w.sites[key]
 }
 
-// Count is how many requests came for a URL, whatever their query.
-func (w *World) Count(address string) int { return len(w.Seen(address)) }
+// count is how many requests came for a URL, whatever their query.
+func (w *World) count(address string) int { return len(w.requests(address)) }
 
-// Seen returns the requests that came for a URL, whatever their query, oldest first.
-func (w *World) Seen(address string) []Request {
+// requests returns those that came for a URL, whatever their query, oldest first.
+func (w *World) requests(address string) []Request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]Request(nil), w.seen[place(mustParse(address))]...)

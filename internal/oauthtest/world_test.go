@@ -67,7 +67,7 @@ func (p *party) authURL(scope string) string {
 // signIn walks the browser through and returns what came to the callback.
 func (p *party) signIn(scope string) url.Values {
 	p.t.Helper()
-	redirect, wait := p.w.Callback()
+	redirect, wait := p.w.callback()
 	p.redirect = redirect
 	if err := p.w.Browser(p.t.Context(), p.authURL(scope)); err != nil {
 		p.t.Fatal(err)
@@ -116,7 +116,7 @@ func (p *party) json(resp *http.Response, want int) map[string]any {
 
 func (p *party) call(s *Server, token any) (int, string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, s.URL, nil)
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, s.at(""), nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestWholeFlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newParty(t)
 		server := p.w.AddServer(serverURL, issuerID)
-		server.Require("files:read")
+		server.require("files:read")
 		if status, challenge := p.call(server, nil); status != 401 ||
 			challenge != `Bearer resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp", scope="files:read"` {
 			t.Fatalf("without a token: %d %s", status, challenge)
@@ -153,11 +153,11 @@ func TestWholeFlow(t *testing.T) {
 		if status, _ := p.call(server, first["access_token"]); status != 200 {
 			t.Errorf("with a token: %d", status)
 		}
-		server.Require("files:write")
+		server.require("files:write")
 		if status, challenge := p.call(server, first["access_token"]); status != 403 || !strings.Contains(challenge, `error="insufficient_scope", scope="files:write"`) {
 			t.Errorf("without the scope: %d %s", status, challenge)
 		}
-		server.Require()
+		server.require()
 		time.Sleep(11 * time.Minute) // virtual
 		if status, challenge := p.call(server, first["access_token"]); status != 401 || !strings.Contains(challenge, `error="invalid_token"`) {
 			t.Errorf("expired: %d %s", status, challenge)
@@ -307,7 +307,7 @@ func TestStaticClientsAndDocuments(t *testing.T) {
 	if q := p.signIn("files:read"); p.exchange(200, q.Get("code"))["access_token"] == nil {
 		t.Error("no token for a client ID metadata document")
 	}
-	if n := w.Count(document); n != 1 {
+	if n := w.count(document); n != 1 {
 		t.Errorf("document fetched %d times", n)
 	}
 	p.id = "pre"
@@ -354,8 +354,8 @@ func TestMetadataEdits(t *testing.T) {
 	if got := get(s.MetadataURL(), "resource"); got != "https://other.example" {
 		t.Errorf("edited resource %v", got)
 	}
-	if i.Count(demo.MetadataPath) != 3 || s.Count(ResourcePath) != 1 || w.Count(at) != 3 {
-		t.Errorf("counts %d %d %d", i.Count(demo.MetadataPath), s.Count(ResourcePath), w.Count(at))
+	if i.Count(demo.MetadataPath) != 3 || s.Count(ResourcePath) != 1 || w.count(at) != 3 {
+		t.Errorf("counts %d %d %d", i.Count(demo.MetadataPath), s.Count(ResourcePath), w.count(at))
 	}
 	s.Challenge("")
 	if status, challenge := (&party{t: t, client: client}).call(s, nil); status != 401 || challenge != "" {
@@ -477,7 +477,7 @@ func TestOpenBrowser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newParty(t)
 		p.register()
-		redirect, wait := p.w.Callback()
+		redirect, wait := p.w.callback()
 		p.redirect = redirect
 		if err := p.w.OpenBrowser(t.Context(), p.authURL("files:read")); err != nil {
 			t.Fatal(err)
