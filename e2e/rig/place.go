@@ -52,7 +52,7 @@ const Everyone = `{"consents": [{"host": "*", "resource": "*", "scopes": ["*"]}]
 type Place struct {
 	T        testing.TB
 	Dir      string   // short, because the path of a socket must be
-	Bus      string   // address of the session bus; "" means that there is none
+	bus      string   // address of the session bus; "" means that there is none
 	Usual    bool     // the socket is at its usual place, for hosts that pass no VK_SOCK on
 	More     []string // environment over the rest
 	Watch    *Watch
@@ -108,8 +108,8 @@ func (p *Place) Env() []string {
 	if !p.Usual {
 		env = append(env, "VK_SOCK="+p.Socket())
 	}
-	if p.Bus != "" {
-		env = append(env, "DBUS_SESSION_BUS_ADDRESS="+p.Bus)
+	if p.bus != "" {
+		env = append(env, "DBUS_SESSION_BUS_ADDRESS="+p.bus)
 	}
 	return append(env, p.More...)
 }
@@ -255,15 +255,15 @@ func (p *Place) Grants() []localapi.Grant {
 // SessionBus starts a session bus for this place alone.
 func (p *Place) SessionBus() *dbus.Conn {
 	p.T.Helper()
-	p.Bus = "unix:path=" + p.Path("bus")
-	bus := p.Start("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address="+p.Bus)
+	p.bus = "unix:path=" + p.Path("bus")
+	bus := p.Start("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address="+p.bus)
 	var conn *dbus.Conn
 	Until(p.T, "a session bus", func() (up bool) {
 		if !bus.Running() {
 			p.T.Fatalf("dbus-daemon: %s", bus.Err.String())
 		}
 		var err error
-		conn, err = dbus.Connect(p.Bus)
+		conn, err = dbus.Connect(p.bus)
 		return err == nil
 	})
 	p.T.Cleanup(func() { conn.Close() })
