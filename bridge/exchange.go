@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/internal/sse"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -78,14 +79,14 @@ func (r *relay) open(ctx context.Context, method, url string, body []byte, h htt
 		}
 	}()
 	opened()
-	e := end{status: resp.StatusCode, app: resp.Header.Get(localapi.HeaderError) != "", session: resp.Header.Get(headerSession), retry: defaultRetry}
+	e := end{status: resp.StatusCode, app: resp.Header.Get(localapi.HeaderError) != "", session: resp.Header.Get(headerSession), retry: sse.DefaultRetry}
 	kind := mediaType(resp)
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return e, r.refused(resp, &e)
 	case kind == typeEvents:
 		e.stream = true
-		events := newEventReader(resp.Body)
+		events := sse.NewReader(resp.Body, maxMessage, errTooLarge)
 		if done, err := r.pump(events, &e, got); !done {
 			return e, err
 		}
@@ -109,14 +110,17 @@ func mediaType(resp *http.Response) string {
 
 // pump hands got what an event stream brings. It reports whether got had enough; if not, err says why there is no more,
 // nil meaning that the server ended the stream.
-func (r *relay) pump(events *eventReader, e *end, got func(message) bool) (done bool, err error) {
+func (r *relay) pump(events *sse.Reader, e *end, got func(message) bool) (done bool, err error) {
 	for !done {
-		data, err := events.next()
-		e.lastID, e.retry = events.lastID, events.retry
+		kind, data, err := events.Next()
+		e.lastID, e.retry = events.LastID, events.Retry
 		if errors.Is(err, io.EOF) {
 			return false, nil
 		} else if err != nil {
 			return false, err
+		}
+		if kind != "" && kind != "message" {
+			continue
 		}
 		e.events++
 		messages, _, err := parse(data)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/valetkey/valetkey/internal/sse"
 )
 
 const (
@@ -261,7 +263,7 @@ func delay(retry time.Duration, fruitless int) time.Duration {
 	if fruitless == 0 {
 		return retry
 	}
-	return min(max(retry, defaultRetry<<min(fruitless, 10)), longestRetry)
+	return min(max(retry, sse.DefaultRetry<<min(fruitless, 10)), sse.LongestRetry)
 }
 
 // pause waits, or until it is poked, but no longer than the session lasts.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/valetkey/valetkey/internal/sse"
 )
 
 const maxPages = 100 // of tools/list that are read to learn headers
@@ -117,7 +119,7 @@ func (r *relay) subscribe(ctx context.Context, m message, version string, got fu
 		case !passes:
 			return message{}, err
 		}
-		if err := sleep(ctx, delay(defaultRetry, fruitless)); err != nil {
+		if err := sleep(ctx, delay(sse.DefaultRetry, fruitless)); err != nil {
 			return message{}, err
 		}
 		sent = m.withID(r.ownID())

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valetkey/valetkey/internal/sse"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -82,8 +83,8 @@ func (r *relay) hearOld(s *session, named func()) error {
 		}
 		return err
 	}
-	events := newEventReader(resp.Body)
-	kind, data, err := events.event()
+	events := sse.NewReader(resp.Body, maxMessage, errTooLarge)
+	kind, data, err := events.Next()
 	if err != nil {
 		return errNotOld
 	}

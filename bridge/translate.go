@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/valetkey/valetkey/internal/sse"
 )
 
 const (
@@ -134,7 +136,7 @@ func (t *translator) rounds(ctx context.Context, m message) (message, error) {
 			if idle++; idle > maxIdle {
 				break
 			}
-			if err := sleep(ctx, delay(defaultRetry, idle-1)); err != nil {
+			if err := sleep(ctx, delay(sse.DefaultRetry, idle-1)); err != nil {
 				return message{}, err
 			}
 		}
@@ -332,7 +334,7 @@ func (t *translator) keep(ctx context.Context, filter []byte, acknowledged chan<
 		case first || time.Since(opened) < steady:
 			return errBroken
 		}
-		if err := sleep(ctx, defaultRetry); err != nil {
+		if err := sleep(ctx, sse.DefaultRetry); err != nil {
 			return err
 		}
 	}

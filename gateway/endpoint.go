@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/valetkey/valetkey/internal/sse"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
 )
@@ -73,7 +74,7 @@ func (x *exchange) body(resp *http.Response) io.Reader {
 	if x.request.Method != http.MethodGet || !carriesEvents(resp) || h.Get("Mcp-Session-Id") != "" || h.Get("Last-Event-Id") != "" {
 		return resp.Body
 	}
-	return &opening{in: resp.Body, rewrite: func(named string) ([]byte, error) {
+	return newOpening(resp.Body, func(named string) ([]byte, error) {
 		to, err := resp.Request.URL.Parse(named)
 		if err != nil || to.User != nil || origin(to.String()) != origin(x.server) {
 			e := localapi.Errorf(localapi.ErrDiscovery, "%s names a place for messages at another address, %s, and a token is not carried there", x.name(), shown(named)).
@@ -83,7 +84,7 @@ func (x *exchange) body(resp *http.Response) io.Reader {
 		to.Fragment, to.RawFragment = "", ""
 		x.named = x.gateway.endpoints.add(&endpoint{x.server, to.String(), x.from.Host})
 		return []byte("event: endpoint\ndata: " + endpointPath + x.named + "\n\n"), nil
-	}}
+	})
 }
 
 // opening passes an event stream on, but for its first event if that is named "endpoint". What comes before the end of
@@ -92,72 +93,50 @@ type opening struct {
 	in      io.Reader
 	rewrite func(data string) (event []byte, err error) // nil once the first event has passed
 
-	held, ready []byte
-	err         error // after what is ready
+	events *sse.Reader
+	most   io.LimitedReader
+	held   bytes.Buffer
+	ready  []byte
+	err    error // after what is ready
+}
+
+func newOpening(in io.Reader, rewrite func(data string) ([]byte, error)) *opening {
+	o := &opening{in: in, rewrite: rewrite, most: io.LimitedReader{R: in, N: maxOpening}}
+	o.events = sse.NewReader(io.TeeReader(&o.most, &o.held), maxOpening, io.EOF)
+	return o
 }
 
 func (o *opening) Read(p []byte) (int, error) {
-	for len(o.ready) == 0 {
-		if o.err != nil || o.rewrite == nil {
-			if o.err != nil {
-				return 0, o.err
-			}
-			return o.in.Read(p)
-		}
-		n, err := o.in.Read(p)
-		o.held, o.err = append(o.held, p[:n]...), err
+	for len(o.ready) == 0 && o.rewrite != nil {
 		o.pass()
 	}
+	if len(o.ready) == 0 && o.err == nil {
+		return o.in.Read(p)
+	}
 	n := copy(p, o.ready)
-	o.ready = o.ready[n:]
-	return n, nil
+	if o.ready = o.ready[n:]; n > 0 {
+		return n, nil
+	}
+	return 0, o.err
 }
 
 // pass lets go of what need not be held back any more.
 func (o *opening) pass() {
-	for o.rewrite != nil {
-		size, name, data := firstBlock(o.held)
-		switch {
-		case size == 0 && len(o.held) <= maxOpening && o.err == nil:
-			return
-		case size > 0 && data == "":
-			o.ready, o.held = append(o.ready, o.held[:size]...), o.held[size:]
-			continue
-		case size > 0 && size <= maxOpening && name == "endpoint":
-			event, err := o.rewrite(strings.TrimSpace(data))
-			if o.ready, o.held = append(o.ready, event...), o.held[size:]; err != nil {
-				o.err, o.held = err, nil
-			}
+	before := o.events.Offset
+	kind, data, err := o.events.Block()
+	o.ready = append(o.ready, o.held.Next(int(o.events.Offset-before))...)
+	switch {
+	case err == nil && len(data) == 0:
+		o.most.N = maxOpening - int64(o.held.Len())
+		return
+	case err == nil && kind == "endpoint":
+		if o.ready, o.err = o.rewrite(strings.TrimSpace(string(data))); o.err != nil {
+			o.held.Reset()
 		}
-		o.ready, o.held, o.rewrite = append(o.ready, o.held...), nil, nil
+	case !errors.Is(err, io.EOF): // which is also the end of what may be held back
+		o.err = err
 	}
-}
-
-// firstBlock reads the fields of an event stream up to its first empty line (WHATWG HTML, section 9.2.6). size is how
-// far that reaches; 0 if there is no such line yet.
-func firstBlock(stream []byte) (size int, name, data string) {
-	rest := bytes.TrimPrefix(stream, []byte("\ufeff"))
-	for len(rest) > 0 {
-		end := bytes.IndexAny(rest, "\r\n")
-		if end < 0 {
-			return 0, "", ""
-		}
-		line := rest[:end]
-		if rest = rest[end+1:]; stream[len(stream)-len(rest)-1] == '\r' {
-			rest = bytes.TrimPrefix(rest, []byte("\n"))
-		}
-		if len(line) == 0 {
-			return len(stream) - len(rest), name, data
-		}
-		field, value, _ := strings.Cut(string(line), ":")
-		switch value = strings.TrimPrefix(value, " "); field {
-		case "event":
-			name = value
-		case "data":
-			data += value
-		}
-	}
-	return 0, "", ""
+	o.ready, o.rewrite = append(o.ready, o.held.Bytes()...), nil
 }
 
 // place finds the server and the URL that a path of ours stands for.

@@ -244,26 +244,28 @@ func TestOldHost(t *testing.T) {
 
 func opens(stream io.Reader) (string, string, error) {
 	named := ""
-	all, err := io.ReadAll(&opening{in: stream, rewrite: func(data string) ([]byte, error) {
+	all, err := io.ReadAll(newOpening(stream, func(data string) ([]byte, error) {
 		named = data
 		return []byte("HERE"), nil
-	}})
+	}))
 	return string(all), named, err
 }
 
 // TestOpening: what is held back of a stream, and what is put in its place.
 func TestOpening(t *testing.T) {
 	for in, want := range map[string]struct{ out, named string }{
-		"event: endpoint\ndata: /m\n\ndata: a\n\n":                           {"HEREdata: a\n\n", "/m"},
-		"event:endpoint\r\ndata:/m?a=b:c\r\n\r\ndata: a\r\n\r\n":             {"HEREdata: a\r\n\r\n", "/m?a=b:c"},
-		"\ufeffdata: /m\revent: endpoint\r\rdata: a\r\r":                     {"HEREdata: a\r\r", "/m"},
-		": hi\n\nid: 1\n\nretry: 5\nevent: endpoint\ndata:  /m \n\n":         {": hi\n\nid: 1\n\nHERE", "/m"},
-		"data: a\n\nevent: endpoint\ndata: /m\n\n":                           {"", ""},
-		"event: x\ndata: a\n\nevent: endpoint\ndata: /m\n\n":                 {"", ""},
-		"event: endpoint\n\ndata: a\n\n":                                     {"", ""},
-		"event: endpoint\ndata: /m\n":                                        {"", ""}, // no end, no event
-		"":                                                                   {"", ""},
-		"event: endpoint\ndata: " + strings.Repeat("x", maxOpening) + "\n\n": {"", ""},
+		"event: endpoint\ndata: /m\n\ndata: a\n\n":                               {"HEREdata: a\n\n", "/m"},
+		"event:endpoint\r\ndata:/m?a=b:c\r\n\r\ndata: a\r\n\r\n":                 {"HEREdata: a\r\n\r\n", "/m?a=b:c"},
+		"\ufeffdata: /m\revent: endpoint\r\rdata: a\r\r":                         {"HEREdata: a\r\r", "/m"},
+		": hi\n\nid: 1\n\nretry: 5\nevent: endpoint\ndata:  /m \n\n":             {": hi\n\nid: 1\n\nHERE", "/m"},
+		"data: a\n\nevent: endpoint\ndata: /m\n\n":                               {"", ""},
+		"event: x\ndata: a\n\nevent: endpoint\ndata: /m\n\n":                     {"", ""},
+		"event: endpoint\n\ndata: a\n\n":                                         {"", ""},
+		"event: endpoint\ndata: /m\n":                                            {"", ""}, // no end, no event
+		"":                                                                       {"", ""},
+		"event: endpoint\ndata: " + strings.Repeat("x", maxOpening) + "\n\n":     {"", ""},
+		strings.Repeat(": hi\n", maxOpening/5) + "event: endpoint\ndata: /m\n\n": {"", ""},
+		strings.Repeat(": hi\n\n", maxOpening) + "event: endpoint\ndata: /m\n\n": {strings.Repeat(": hi\n\n", maxOpening) + "HERE", "/m"},
 	} {
 		if want.named == "" {
 			want.out = in

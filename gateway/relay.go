@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"mime"
 	"net/http"
 	"sync"
+
+	"github.com/valetkey/valetkey/internal/sse"
 )
 
 // buffers holds what streams pass through; one lasts for a whole stream.
@@ -28,12 +29,12 @@ func (x *exchange) relay(w http.ResponseWriter, resp *http.Response) {
 	defer buffers.Put(buffer)
 	body := x.body(resp)
 	defer func() { x.gateway.endpoints.drop(x.named) }()
-	var end tail
+	var end sse.Tail
 	for {
 		n, err := body.Read(buffer[:])
 		switch {
 		case x.withdrawn() != nil: // what came since is not the host's any more
-			if _, answered := x.message.failure(x.withdrawn()); answered && carriesEvents(resp) && end.betweenEvents() {
+			if _, answered := x.message.failure(x.withdrawn()); answered && carriesEvents(resp) && end.BetweenEvents() {
 				w.Write(x.lastEvent(x.withdrawn()))
 				return
 			}
@@ -43,7 +44,7 @@ func (x *exchange) relay(w http.ResponseWriter, resp *http.Response) {
 				return // closing the answer tells the server
 			}
 			wire.Flush()
-			end.add(buffer[:n])
+			end.Add(buffer[:n])
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -65,19 +66,4 @@ func (x *exchange) lastEvent(err error) []byte {
 func carriesEvents(resp *http.Response) bool {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return kind == "text/event-stream" && resp.ContentLength < 0 && resp.Header.Get("Content-Encoding") == ""
-}
-
-// tail is the end of what was passed on of a stream.
-type tail []byte
-
-func (t *tail) add(part []byte) {
-	*t = append(*t, part[max(0, len(part)-4):]...)
-	*t = (*t)[max(0, len(*t)-4):]
-}
-
-// betweenEvents reports whether no event has begun that has not ended (WHATWG HTML, section 9.2.5: an empty line ends
-// one, and lines end in LF, CR or both).
-func (t tail) betweenEvents() bool {
-	lines := bytes.ReplaceAll(bytes.ReplaceAll(t, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n"))
-	return len(t) == 0 || bytes.HasSuffix(lines, []byte("\n\n"))
 }

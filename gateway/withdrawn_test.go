@@ -147,26 +147,3 @@ func TestWithdrawnWhileWaiting(t *testing.T) {
 		t.Errorf("sent %d times; %s", sent, body)
 	}
 }
-
-// TestEventsEndWhole: where a last event may be put.
-func TestEventsEndWhole(t *testing.T) {
-	for text, want := range map[string]bool{
-		"": true, "data: x\n\n": true, "data: x\r\n\r\n": true, "data: x\r\r": true, "data: x\n\r\n": true, ":\n\n\n": true,
-		"data: x": false, "data: x\n": false, "data: x\r\n": false, "data: x\r": false, "\n": false,
-	} {
-		for _, size := range []int{1, 3, 100} {
-			var end tail
-			for in := bufio.NewReader(strings.NewReader(text)); ; {
-				part := make([]byte, size)
-				n, err := in.Read(part)
-				if err != nil {
-					break
-				}
-				end.add(part[:n])
-			}
-			if end.betweenEvents() != want {
-				t.Errorf("%q in parts of %d: %v", text, size, !want)
-			}
-		}
-	}
-}

@@ -1,6 +1,7 @@
-package bridge
+package sse
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,17 +13,21 @@ import (
 	"time"
 )
 
-func readEvents(r *eventReader) []string {
+var errTooLarge = errors.New("too large")
+
+func readEvents(r *Reader) []string {
 	got := []string{}
 	for {
-		data, err := r.next()
+		kind, data, err := r.Next()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				got = append(got, "ERROR "+err.Error())
 			}
 			return got
 		}
-		got = append(got, fmt.Sprintf("%s|%s", r.lastID, data))
+		if kind == "" || kind == "message" {
+			got = append(got, fmt.Sprintf("%s|%s", r.LastID, data))
+		}
 	}
 }
 
@@ -46,34 +51,33 @@ func TestEvents(t *testing.T) {
 		"data: a\n\nid: 9":                                         {"|a"},
 		"\n\n\n\r\r\r\n":                                           {},
 		"data: " + strings.Repeat("x", 100) + "\n\n":               {"|" + strings.Repeat("x", 100)},
-		"data: " + strings.Repeat("x", 101) + "\n\n":               {"ERROR larger than 16 MiB"},
-		"data: " + strings.Repeat("x", 100) + "\ndata:":            {"ERROR larger than 16 MiB"},
-		strings.Repeat("data: xxxxxxxxxx\n", 10):                   {"ERROR larger than 16 MiB"},
-		": " + strings.Repeat("x", 200) + "\ndata: a\n\n":          {"ERROR larger than 16 MiB"},
+		"data: " + strings.Repeat("x", 101) + "\n\n":               {"ERROR too large"},
+		"data: " + strings.Repeat("x", 100) + "\ndata:":            {"ERROR too large"},
+		strings.Repeat("data: xxxxxxxxxx\n", 10):                   {"ERROR too large"},
+		": " + strings.Repeat("x", 200) + "\ndata: a\n\n":          {"ERROR too large"},
 	} {
 		for _, stream := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in)), iotest.DataErrReader(strings.NewReader(in))} {
-			r := newEventReader(stream)
-			r.max = 100
+			r := NewReader(stream, 100, errTooLarge)
 			if got := readEvents(r); !reflect.DeepEqual(got, want) {
 				t.Errorf("%.60q: %.60q, want %.60q", in, got, want)
 			}
 		}
 	}
 	broken := io.MultiReader(strings.NewReader("id: 3\ndata: a\n\ndata: b\n"), iotest.ErrReader(io.ErrUnexpectedEOF))
-	r := newEventReader(broken)
-	if got := readEvents(r); !reflect.DeepEqual(got, []string{"3|a", "ERROR unexpected EOF"}) || r.lastID != "3" {
-		t.Errorf("%q, %q", got, r.lastID)
+	r := NewReader(broken, 100, errTooLarge)
+	if got := readEvents(r); !reflect.DeepEqual(got, []string{"3|a", "ERROR unexpected EOF"}) || r.LastID != "3" {
+		t.Errorf("%q, %q", got, r.LastID)
 	}
 }
 
 func TestRetry(t *testing.T) {
 	for in, want := range map[string]time.Duration{
 		"": time.Second, "retry: 500\n\n": 500 * time.Millisecond, "retry:0\n\n": 0, "retry: 5s\n\n": time.Second, "retry: -1\n\n": time.Second,
-		"retry: 4294967295\n\n": longestRetry, "retry: 99999999999999999999\n\n": time.Second,
+		"retry: 4294967295\n\n": LongestRetry, "retry: 99999999999999999999\n\n": time.Second,
 	} {
-		r := newEventReader(strings.NewReader(in))
-		if readEvents(r); r.retry != want {
-			t.Errorf("%q: %v, want %v", in, r.retry, want)
+		r := NewReader(strings.NewReader(in), 100, errTooLarge)
+		if readEvents(r); r.Retry != want {
+			t.Errorf("%q: %v, want %v", in, r.Retry, want)
 		}
 	}
 }
@@ -82,14 +86,37 @@ func TestRetry(t *testing.T) {
 func TestCarriageReturn(t *testing.T) {
 	in, w := io.Pipe()
 	defer in.Close()
-	r := newEventReader(in)
+	r := NewReader(in, 100, errTooLarge)
 	go io.WriteString(w, "data: a\r\r")
-	if data, err := r.next(); string(data) != "a" || err != nil {
+	if _, data, err := r.Next(); string(data) != "a" || err != nil {
 		t.Fatalf("%q, %v", data, err)
 	}
 	go func() { io.WriteString(w, "\ndata: b\r\n\r\n"); w.Close() }()
-	if data, err := r.next(); string(data) != "b" || err != nil {
+	if _, data, err := r.Next(); string(data) != "b" || err != nil {
 		t.Fatalf("%q, %v", data, err)
+	}
+}
+
+// TestTail: where a last event may be put.
+func TestTail(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "data: x\n\n": true, "data: x\r\n\r\n": true, "data: x\r\r": true, "data: x\n\r\n": true, ":\n\n\n": true,
+		"data: x": false, "data: x\n": false, "data: x\r\n": false, "data: x\r": false, "\n": false,
+	} {
+		for _, size := range []int{1, 3, 100} {
+			var end Tail
+			for in := bufio.NewReader(strings.NewReader(text)); ; {
+				part := make([]byte, size)
+				n, err := in.Read(part)
+				if err != nil {
+					break
+				}
+				end.Add(part[:n])
+			}
+			if end.BetweenEvents() != want {
+				t.Errorf("%q in parts of %d: %v", text, size, !want)
+			}
+		}
 	}
 }
 
@@ -99,16 +126,15 @@ func FuzzEvents(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte, most byte) {
 		read := func(stream io.Reader) ([]string, string, time.Duration) {
-			r := newEventReader(stream)
-			r.max = 8 + int(most)
+			r := NewReader(stream, 8+int(most), errTooLarge)
 			var got []string
 			for {
-				data, err := r.next()
+				_, data, err := r.Next()
 				if len(data) > r.max {
 					t.Fatalf("%d bytes, more than %d", len(data), r.max)
 				}
 				if err != nil {
-					return append(got, err.Error()), r.lastID, r.retry
+					return append(got, err.Error()), r.LastID, r.Retry
 				}
 				got = append(got, string(data))
 			}
