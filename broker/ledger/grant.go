@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -44,21 +45,33 @@ type Turn struct{ g *Grant }
 func (g *Grant) Take(ctx context.Context) (Turn, error) { return Turn{g}, g.turn.take(ctx) }
 
 // Claim takes the turn of the grant that is called as rec is; or that of a new one, fresh, which nobody can find before
-// Introduce. The person may forget the grant while its turn is waited for, so it is looked for again then.
+// Introduce, but who claims it too waits for its turn. The person may forget the grant while its turn is waited for, so it
+// is looked for again then.
 func (l *Ledger) Claim(rec Record) (t Turn, fresh bool) {
 	for {
-		l.mu.Lock()
-		g := l.find(rec.ID())
-		l.mu.Unlock()
-		if fresh = g == nil; fresh {
-			g = l.newGrant(rec)
+		g, fresh := l.claimed(rec)
+		if fresh {
+			return Turn{g}, true
 		}
 		g.turn <- struct{}{} // turns are always given back within the bounds of an issuer call
 		if t = (Turn{g}); !t.Gone() {
-			return t, fresh
+			return t, false
 		}
 		t.Give()
 	}
+}
+
+// claimed is the grant that is called as rec is, or a fresh one whose turn is taken.
+func (l *Ledger) claimed(rec Record) (g *Grant, fresh bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g = cmp.Or(l.find(rec.ID()), l.coming[rec.ID()]); g != nil {
+		return g, false
+	}
+	g = l.newGrant(rec)
+	g.turn <- struct{}{} // at once: nobody else knows of it
+	l.coming[rec.ID()] = g
+	return g, true
 }
 
 // Introduce lets everyone find a fresh grant. A grant that is known already stays where it is.
@@ -66,22 +79,36 @@ func (t Turn) Introduce() {
 	l := t.g.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.Contains(l.grants, t.g) {
+	if id := t.g.record.ID(); l.coming[id] == t.g {
+		delete(l.coming, id)
 		l.grants = append(l.grants, t.g)
 	}
 }
 
-// Give gives the turn back.
-func (t Turn) Give() { t.g.turn.give() }
+// Give gives the turn back. A fresh grant that nobody was introduced to is gone with it.
+func (t Turn) Give() {
+	l := t.g.ledger
+	l.mu.Lock()
+	if id := t.g.record.ID(); l.coming[id] == t.g {
+		delete(l.coming, id)
+		t.g.gone = true
+	}
+	l.mu.Unlock()
+	t.g.turn.give()
+}
 
 // Grant is the grant whose turn it is.
 func (t Turn) Grant() *Grant { return t.g }
 
 // Gone reports whether the grant was forgotten, as it may be while its turn was waited for.
-func (t Turn) Gone() bool {
-	t.g.ledger.mu.Lock()
-	defer t.g.ledger.mu.Unlock()
-	return t.g.gone
+func (t Turn) Gone() bool { return t.g.Gone() }
+
+// Gone reports whether g was forgotten. Whoever keeps something about g looks here, under the lock of what they keep: it is
+// true before Config.Gone is called.
+func (g *Grant) Gone() bool {
+	g.ledger.mu.Lock()
+	defer g.ledger.mu.Unlock()
+	return g.gone
 }
 
 // Change writes the record as change leaves it, and only then lets memory have it. change works on a copy. A grant that was
@@ -115,9 +142,9 @@ func (t Turn) Keep(ctx context.Context, change func(*Record)) {
 		return
 	}
 	g, l := t.g, t.g.ledger
-	l.mu.Lock()
-	rec := g.record.clone()
+	rec := g.Record().clone()
 	change(&rec)
+	l.mu.Lock()
 	already := g.unsaved
 	g.record, g.unsaved = rec, true
 	l.mu.Unlock()
@@ -175,9 +202,13 @@ func (t Turn) Reread(ctx context.Context) (Record, error) {
 	return kept, nil
 }
 
-// Delete removes the record from the keychain, then from memory, and returns it.
+// Delete removes the record from the keychain, then from memory, and returns it. Of a grant that was forgotten nothing is
+// left to remove: what is in the keychain under its name is that of one that was given again.
 func (t Turn) Delete(ctx context.Context) (Record, error) {
 	l, rec := t.g.ledger, t.g.Record()
+	if t.Gone() {
+		return rec, nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	err := l.remove(ctx, rec.ID().item(), grantLines)

@@ -41,6 +41,7 @@ type Ledger struct {
 	problems []string         // of records that could not be read
 	alien    map[string]error // items that cannot be read, and why: they are never written over
 	grants   []*Grant
+	coming   map[ID]*Grant // claimed, and not introduced yet
 	clients  []entered
 }
 
@@ -74,7 +75,7 @@ func (t turn) give() { <-t }
 
 // Open returns a Ledger that has read nothing yet. When ctx ends, what the keychain did not take is tried once more.
 func Open(ctx context.Context, cfg Config) *Ledger {
-	return &Ledger{cfg: cfg, ctx: ctx, loading: newTurn(), writing: newTurn(), keychain: KeychainOK, alien: map[string]error{}}
+	return &Ledger{cfg: cfg, ctx: ctx, loading: newTurn(), writing: newTurn(), keychain: KeychainOK, alien: map[string]error{}, coming: map[ID]*Grant{}}
 }
 
 // Wait returns when the last tries that the end of Open's context caused are done.
