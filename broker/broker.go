@@ -10,6 +10,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -169,7 +170,7 @@ func (b *Broker) obtain(ctx context.Context, flow *oauthflow.Flow, rec ledger.Re
 	}
 	got, err := flow.Obtain(ctx, request)
 	if b.enterprise.Disowned(ctx, request.Registration, rec.Account, err) {
-		return nil, enterprise.ErrSignIn.Error(), err
+		return nil, enterprise.ErrSignIn.Error(), fmt.Errorf("%w: %w", enterprise.ErrSignIn, err)
 	}
 	return got, "", err
 }

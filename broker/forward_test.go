@@ -42,6 +42,26 @@ func (h *house) tokenLines() int {
 	return n
 }
 
+// TestActivitySaysWhy: each line about a token says why the program got it.
+func TestActivitySaysWhy(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		rule := func() string { return h.broker.State().Activity[0].Rule }
+		h.mustToken(host("claude"))
+		if got := rule(); got != "signed in" {
+			t.Errorf("the first token: %q", got)
+		}
+		h.mustToken(host("claude"))
+		if got := rule(); got != "the token held is still good" {
+			t.Errorf("the same token: %q", got)
+		}
+		time.Sleep(2 * time.Hour)
+		h.mustToken(host("claude"))
+		if got := rule(); got != "refreshed" {
+			t.Errorf("the next token: %q", got)
+		}
+	})
+}
+
 func TestForwardLogsWhatIsRefused(t *testing.T) {
 	inHouse(t, func(t *testing.T, h *house) {
 		h.person = no

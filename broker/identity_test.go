@@ -228,6 +228,9 @@ func TestTheEnterpriseWantsAnotherSignIn(t *testing.T) {
 				if _, err := c.token(host("claude"), "files:read"); !errors.Is(err, localapi.ErrConsentDenied) || c.browsers != 1 {
 					t.Errorf("%v after %d pages", err, c.browsers)
 				}
+				if !c.mentions("Your enterprise wants you to sign in there: ") {
+					t.Error("the activity log does not say why the refresh failed")
+				}
 
 				time.Sleep(2 * time.Minute) // a no holds for one
 				c.person = always

@@ -153,6 +153,7 @@ func (b *Broker) pass(ctx context.Context, a *attempt) (*localapi.Token, error) 
 		leave()
 		return nil, next.do(ctx)
 	}
+	a.rule = cmp.Or(a.rule, next.rule)
 	if next.ahead {
 		b.tokens.RefreshAhead(g, next.serve.Scopes)
 	}
