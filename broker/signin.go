@@ -109,9 +109,7 @@ func (b *Broker) agreed(t *signin.Target, a *attempt, offered ledger.Scopes) *lo
 // settle keeps what came of a sign-in: first in the record, then for everybody else. allowed is what the person allowed
 // together with it.
 func (b *Broker) settle(ctx context.Context, out *signin.Outcome, allowed func() []signin.Allowed) error {
-	if err := b.enter(ctx, out); err != nil {
-		return err
-	}
+	b.enter(ctx, out)
 	g, ok := b.ledger.Find(out.Target.ID())
 	for _, yes := range allowed() {
 		if !ok {
@@ -124,16 +122,10 @@ func (b *Broker) settle(ctx context.Context, out *signin.Outcome, allowed func()
 	return nil
 }
 
-// enter writes the record, tells memory, and lets go of what the new grant replaces.
-func (b *Broker) enter(ctx context.Context, out *signin.Outcome) error {
-	t := out.Target
-	turn, _ := b.ledger.Claim(t.Record())
-	defer turn.Give()
-	g, former := turn.Grant(), turn.Grant().Record()
-	turn.Keep(ctx, out.Enter)
-	b.consents.signedIn(g)
-	b.tokens.SignedIn(g, out.Key, out.Tokens, out.Got(), out.Asked.Minus(out.Got()))
-	replaced := b.introduce(turn, t)
+// enter writes the record, tells memory, and then lets go of what the new grant replaces: whoever has one grant's turn must
+// not wait for another's.
+func (b *Broker) enter(ctx context.Context, out *signin.Outcome) {
+	former, replaced := b.write(ctx, out)
 	if at := former.Enterprise(); at != (ledger.Enterprise{}) && at != ledger.EnterpriseOf(out.Client) {
 		if err := b.forgetIdentity(context.WithoutCancel(ctx), former); err != nil {
 			b.cfg.Log.Warn("who you are at the enterprise that spoke for you before was not ended there", "issuer", at.Issuer, "error", err)
@@ -145,7 +137,19 @@ func (b *Broker) enter(ctx context.Context, out *signin.Outcome) error {
 	} else if len(forgotten.NotRevoked) > 0 {
 		b.cfg.Log.Warn("a grant at the server's former issuer was not revoked", "error", forgotten.NotRevoked)
 	}
-	return nil
+}
+
+// write keeps the outcome of a sign-in. former is the record that was there before, replaced are the grants that the new one
+// takes the place of.
+func (b *Broker) write(ctx context.Context, out *signin.Outcome) (former ledger.Record, replaced []*ledger.Grant) {
+	turn, _ := b.ledger.Claim(out.Target.Record())
+	defer turn.Give()
+	g := turn.Grant()
+	former = g.Record()
+	turn.Keep(ctx, out.Enter)
+	b.consents.signedIn(g)
+	b.tokens.SignedIn(g, out.Key, out.Tokens, out.Got(), out.Asked.Minus(out.Got()))
+	return former, b.introduce(turn, out.Target)
 }
 
 // introduce lets everyone find turn's grant, and returns the grants it replaces: those of the same server and account at

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -16,8 +17,10 @@ import (
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/internal/secret"
+	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 func TestSignInAsksAndGivesNobodyConsent(t *testing.T) {
@@ -344,5 +347,85 @@ func TestServersThatCannotBeUsed(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestNextSignInWhileConsentsAreKept: a sign-in that begins while the last one's consents are being written is another one,
+// and the end of the last is not its end. On the real clock, as above.
+func TestNextSignInWhileConsentsAreKept(t *testing.T) {
+	h := newHouse(t)
+	g := &gate{closed: "consents", reached: make(chan struct{}), opened: make(chan struct{})}
+	h.store = consentsAt{keystore.NewMemory(), g}
+	h.open()
+	defer func() { h.broker.Close() }()
+	done := make(chan error, 1)
+	go func() { _, err := h.token(host("claude")); done <- err }()
+	<-g.reached
+	h.issuer.Fault("/authorize", oauthtest.Hang())
+	go func() {
+		_, err := h.broker.SignIn(t.Context(), host("vk"), localapi.SignInRequest{Resource: serverURL})
+		done <- err
+	}()
+	var next []face.SignIn
+	for len(next) == 0 || next[0].URL == "" {
+		time.Sleep(time.Millisecond)
+		next = h.broker.State().SignIns
+	}
+	close(g.opened)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if in := h.broker.State().SignIns; len(in) != 1 || in[0].ID != next[0].ID {
+		t.Errorf("under way are %+v, want %+v", in, next)
+	}
+	if err := h.broker.Wish(t.Context(), face.WishCancel{ID: next[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, localapi.ErrSignInRequired) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// consentsAt is a keychain that stands at a gate before it writes a grant with consents.
+type consentsAt struct {
+	*keystore.Memory
+	*gate
+}
+
+func (s consentsAt) Set(ctx context.Context, name string, value []byte) error {
+	if bytes.Contains(value, []byte(`"consents":[{`)) {
+		s.pass("consents")
+	}
+	return s.Memory.Set(ctx, name, value)
+}
+
+// TestNobodyWaitsForAFormerIssuer: the old issuer takes its time to revoke, and the new grant can be changed meanwhile.
+func TestNobodyWaitsForAFormerIssuer(t *testing.T) {
+	h := newHouse(t).open()
+	defer func() { h.broker.Close() }()
+	first := h.mustToken(host("claude"))
+	other := h.world.AddIssuer("https://login.example.net")
+	h.server.Metadata(func(doc map[string]any) { doc["authorization_servers"] = []string{other.ID()} })
+	g := &gate{closed: "revoke", reached: make(chan struct{}), opened: make(chan struct{})}
+	h.issuer.Fault("/revoke", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		g.pass("revoke")
+		next.ServeHTTP(w, r)
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{
+			Resource: serverURL, Refused: first.AccessToken.SHA256(), Challenges: []string{`Bearer resource_metadata="` + h.server.MetadataURL() + `"`},
+		})
+		done <- err
+	}()
+	<-g.reached
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := h.broker.Wish(ctx, face.WishAccept{Resource: serverURL, Name: quirk.Unchecked}); err != nil {
+		t.Error(err)
+	}
+	close(g.opened)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

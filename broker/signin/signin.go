@@ -112,9 +112,9 @@ func (s *SignIns) Join(ctx context.Context, t *Target, ask ledger.Scopes, host p
 			defer cancel()
 			out, err := s.run(run, t, ask)
 			if err == nil {
-				err = settle(run, out, func() []Allowed { return s.close(k) })
+				err = settle(run, out, func() []Allowed { return s.close(k, u) })
 			}
-			s.close(k)
+			s.close(k, u)
 			u.err = err
 			close(u.done)
 			s.cfg.Changed()
@@ -133,15 +133,15 @@ func (s *SignIns) Join(ctx context.Context, t *Target, ask ledger.Scopes, host p
 	}
 }
 
-// close lets nobody join any more, and returns what was allowed.
-func (s *SignIns) close(k key) (yes []Allowed) {
+// close lets nobody join u any more, which is called k, and returns what was allowed. After that another may be under way
+// which is called so.
+func (s *SignIns) close(k key, u *underWay) []Allowed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u := s.underWay[k]; u != nil {
-		yes = u.yes
+	if s.underWay[k] == u {
 		delete(s.underWay, k)
 	}
-	return yes
+	return u.yes
 }
 
 // Agreed is the first thing that the person allowed a host together with the sign-in to t that is under way and that which
