@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valetkey/valetkey/broker/ledger"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/localapi"
@@ -207,4 +208,42 @@ func TestResourceIsSentAsPublished(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConcessionsInAnotherOrder: what was conceded first is not asked for again with what is conceded next.
+func TestConcessionsInAnotherOrder(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.issuer.Metadata(func(doc map[string]any) {
+			doc["scopes_supported"] = []string{"old", "read", "write", ledger.OfflineAccess}
+		})
+		h.mustToken(host("cursor"), "old")
+		first := h.mustToken(host("claude"), "read")
+		var asked []string
+		h.issuer.Fault("/authorize", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			q := r.URL.Query()
+			if r.Method != http.MethodGet || !q.Has("scope") {
+				next.ServeHTTP(w, r)
+				return
+			}
+			asked = append(asked, q.Get("scope"))
+			refused := ""
+			switch scopes := strings.Fields(q.Get("scope")); {
+			case slices.Contains(scopes, ledger.OfflineAccess):
+				refused = "not_allowed"
+			case slices.Contains(scopes, "old"):
+				refused = "invalid_scope"
+			default:
+				next.ServeHTTP(w, r)
+				return
+			}
+			back := url.Values{"error": {refused}, "state": {q.Get("state")}, "iss": {issuerID}}
+			http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusSeeOther)
+		})
+		token, err := h.broker.Token(t.Context(), host("claude"), localapi.TokenRequest{
+			Resource: serverURL, Refused: first.AccessToken.SHA256(), Challenges: []string{`Bearer error="insufficient_scope", scope="write"`},
+		})
+		if err != nil || token.Scope != "read write" || !slices.Equal(asked[:3], []string{"old read write offline_access", "old read write", "read write"}) {
+			t.Errorf("%+v, %v after asking for %q", token, err, asked)
+		}
+	})
 }

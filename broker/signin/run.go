@@ -155,7 +155,10 @@ var concessions = []concession{
 		},
 		func(_ context.Context, r *run) bool {
 			r.Asked, r.anew = r.Target.Fewer, true
-			r.request.Scopes = askIssuer(r.Asked, r.Target.Issuer, r.request.Registration)
+			offline := slices.Contains(r.request.Scopes, ledger.OfflineAccess) // else that was conceded before, or never asked for
+			if r.request.Scopes = r.Asked; offline {
+				r.request.Scopes = append(slices.Clone(r.Asked), ledger.OfflineAccess)
+			}
 			return true
 		},
 	},
