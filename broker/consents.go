@@ -69,10 +69,13 @@ func (k *consents) allowed(g *ledger.Grant, host peer.Host, forward bool) (set l
 	return ledger.ScopeSet(lists...), len(lists) > 0
 }
 
-// add keeps yes while host runs, and lets go of those that have ended.
+// add keeps yes while host runs, and lets go of those that have ended. Nothing is kept about a grant that is gone.
 func (k *consents) add(g *ledger.Grant, host peer.Host, yes localapi.Consent) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if g.Gone() {
+		return
+	}
 	now := time.Now()
 	yes.Scopes = ledger.ScopeSet(yes.Scopes)
 	kept := slices.DeleteFunc(k.running[g], func(c running) bool { return c.over(now) })
@@ -111,14 +114,20 @@ func (k *consents) shown(g *ledger.Grant) (out []localapi.Consent) {
 func (k *consents) takeBack(g *ledger.Grant, host string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.running[g] = slices.DeleteFunc(k.running[g], func(c running) bool { return c.Host == host })
+	if left := slices.DeleteFunc(k.running[g], func(c running) bool { return c.Host == host }); len(left) > 0 {
+		k.running[g] = left
+	} else {
+		delete(k.running, g)
+	}
 }
 
 // decline remembers that the person said no to a quirk.
 func (k *consents) decline(g *ledger.Grant, q quirk.Quirk) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.declined[declined{g, q}] = true
+	if !g.Gone() {
+		k.declined[declined{g, q}] = true
+	}
 }
 
 // hasDeclined reports whether the person said no to q since they signed in.
@@ -158,9 +167,7 @@ func (b *Broker) addConsent(ctx context.Context, g *ledger.Grant, host peer.Host
 	}
 	defer turn.Give()
 	if yes.Mode == localapi.ModeRunning {
-		if !turn.Gone() {
-			b.consents.add(g, host, *yes)
-		}
+		b.consents.add(g, host, *yes)
 		return nil
 	}
 	turn.Keep(ctx, func(rec *ledger.Record) { rec.Consents = withConsent(rec.Consents, *yes, time.Now()) })

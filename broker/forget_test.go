@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/internal/oauthtest"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/quirk"
 )
 
 var forgetIt = face.WishForget{Resource: serverURL}
@@ -36,6 +38,40 @@ func TestForgottenWhileAHostWasAskedAbout(t *testing.T) {
 			t.Errorf("what was forgotten is back: %+v", grants.Grants)
 		}
 	})
+}
+
+// TestForgottenWhileItIsLookedAt: of a grant that goes between finding and looking nothing counts, so that nobody is served,
+// refused or asked because of it.
+func TestForgottenWhileItIsLookedAt(t *testing.T) {
+	for name, open := range map[string]bool{"signed in": false, "no sign-in": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				h := newHouse(t)
+				if open {
+					h = newOpenHouse(t)
+				}
+				h.open()
+				defer func() { h.broker.Close() }()
+				claude := host("claude")
+				h.mustForward(claude)
+				g := h.broker.ledger.Grants()[0]
+				if g.Record().Open() != open {
+					t.Fatalf("the grant is %+v", g.Record())
+				}
+				if err := h.broker.Wish(t.Context(), forgetIt); err != nil {
+					t.Fatal(err)
+				}
+				w, err := newWant(t.Context(), claude, localapi.TokenRequest{Resource: serverURL})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.forward = func(error) {}
+				if next := h.broker.plan(g, w.attempt()); next.serve != nil || next.do(t.Context()) != nil || len(h.questions()) != 1 {
+					t.Errorf("served %v, asked %d times", next.serve != nil, len(h.questions()))
+				}
+			})
+		})
+	}
 }
 
 // TestForgottenWhileSigningIn runs on the real clock: a bubble's stands still while the listener for the browser is open.
@@ -144,6 +180,23 @@ func TestForgettingRevokesWhatASignInReplaced(t *testing.T) {
 		}
 		if len(issued) > 0 {
 			t.Errorf("%d of 2 refresh tokens were not revoked", len(issued))
+		}
+	})
+}
+
+// TestNothingIsKeptOfWhatIsForgotten: what a request notes about a grant that is forgotten by then is kept nowhere.
+func TestNothingIsKeptOfWhatIsForgotten(t *testing.T) {
+	inHouse(t, func(t *testing.T, h *house) {
+		h.mustToken(host("claude"))
+		g, k := h.broker.ledger.Grants()[0], h.broker.consents
+		if err := h.broker.Wish(t.Context(), forgetIt); err != nil {
+			t.Fatal(err)
+		}
+		k.addOnce(g, host("claude").Host, localapi.Consent{Mode: localapi.ModeOnce}, time.Time{})
+		k.decline(g, quirk.Quirk{Name: quirk.NoResource})
+		k.takeBack(g, host("claude").Host.Key)
+		if len(k.running)+len(k.declined) != 0 {
+			t.Errorf("kept: %v, %v", k.running, k.declined)
 		}
 	})
 }

@@ -29,8 +29,17 @@ type step struct {
 
 func fail(err error) step { return step{do: func(context.Context) error { return err }} }
 
-// plan looks at what there is and says what is missing before g can serve a. It changes nothing.
+// plan looks at what there is and says what is missing before g can serve a. It changes nothing. Of a grant that is forgotten
+// by now nothing counts that was seen of it.
 func (b *Broker) plan(g *ledger.Grant, a *attempt) step {
+	next := b.planFor(g, a)
+	if g.Gone() {
+		return step{do: func(context.Context) error { return nil }}
+	}
+	return next
+}
+
+func (b *Broker) planFor(g *ledger.Grant, a *attempt) step {
 	rec := g.Record()
 	allowed, consented := b.consents.allowed(g, a.from.Host, a.forward != nil)
 	if rec.Open() {

@@ -113,12 +113,14 @@ func New(ctx context.Context, cfg Config) *Tokens {
 // Wait returns when the refreshes in the background are done.
 func (t *Tokens) Wait() { t.jobs.Wait() }
 
-// of is what is alive of g. Callers hold mu.
+// of is what is alive of g. What is noted of one that is gone is kept nowhere. Callers hold mu.
 func (t *Tokens) of(g *ledger.Grant) *live {
 	l := t.live[g]
 	if l == nil {
 		l = &live{held: map[string]*held{}, refused: map[string]refusal{}, missing: map[string]time.Time{}}
-		t.live[g] = l
+		if !g.Gone() {
+			t.live[g] = l
+		}
 	}
 	return l
 }
