@@ -1,9 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -209,68 +211,58 @@ func asAccount(account string) string {
 	return " as " + account
 }
 
+// sentences tell what the activity log holds, by event and decision; an event alone serves every other decision.
+var sentences = map[string]string{
+	"token":                    "{who} got a token for {server}{account}",
+	"token denied":             "{who} got no token for {server}{account}",
+	"token unanswered":         "{who} got no answer for {server}{account}",
+	"token failed":             "{who} could not be given a token for {server}{account}",
+	"use":                      "{who} uses {server}{account}",
+	"sign_in":                  "Signed in to {server}{account}",
+	"sign_in denied":           "Sign-in failed at {server}{account}",
+	"sign_in failed":           "Sign-in failed at {server}{account}",
+	"explain":                  "{who} was told what is in the token for {server}{account}",
+	"explain denied":           "{who} could not be told about the token for {server}{account}",
+	"explain failed":           "{who} could not be told about the token for {server}{account}",
+	face.KindQuirk:             "A quirk was decided on for {server}{account}",
+	face.KindQuirk + " denied": "You did not accept a quirk of {server}{account}",
+	face.KindQuirk + " failed": "You did not accept a quirk of {server}{account}",
+	"refresh":                  "Renewed the sign-in to {server}{account}",
+	"refresh denied":           "Renewing failed at {server}{account}",
+	"refresh failed":           "Renewing failed at {server}{account}",
+	"consent":                  "You let {who} use {server}{account}{mode}",
+	"consent denied":           "You denied {who} the use of {server}{account}",
+	"consent unanswered":       "Nobody answered whether {who} may use {server}{account}",
+	"revoke":                   "Took back the use of {server} by {who}{account}",
+	"forget":                   "{who} forgot {server}{account}",
+}
+
+var variable = regexp.MustCompile(`\{\w+\}|[^{]+`)
+
 // sentence tells an entry of the activity log.
 func sentence(e face.Entry) []span {
-	who, where := e.Host, hostOf(e.Resource)
-	if who == "" {
-		who = "You"
+	vars := map[string]span{"{who}": strong(cmp.Or(e.Host, "You")), "{server}": strong(hostOf(e.Resource)), "{account}": plain(asAccount(e.Account))}
+	if hostOf(e.Resource) == "" {
+		vars["{server}"] = plain("a server")
 	}
-	on := []span{strong(where)}
-	if where == "" {
-		on = []span{plain("a server")}
+	if e.Mode != "" {
+		vars["{mode}"] = plain(", " + modeWord(e.Mode))
 	}
-	on = append(on, plain(asAccount(e.Account)))
-	say := func(verb string) []span { return append([]span{strong(who), plain(" " + verb + " ")}, on...) }
-	no := e.Decision == "denied" || e.Decision == "failed"
-	switch e.Event {
-	case "token":
-		switch e.Decision {
-		case "denied":
-			return say("got no token for")
-		case "unanswered":
-			return say("got no answer for")
-		case "failed":
-			return say("could not be given a token for")
-		}
-		return say("got a token for")
-	case "use":
-		return say("uses")
-	case "sign_in":
-		if no {
-			return append([]span{plain("Sign-in failed at ")}, on...)
-		}
-		return append([]span{plain("Signed in to ")}, on...)
-	case "explain":
-		if no {
-			return say("could not be told about the token for")
-		}
-		return say("was told what is in the token for")
-	case face.KindQuirk:
-		if no {
-			return append([]span{plain("You did not accept a quirk of ")}, on...)
-		}
-		return append([]span{plain("A quirk was decided on for ")}, on...)
-	case "refresh":
-		if no {
-			return append([]span{plain("Renewing failed at ")}, on...)
-		}
-		return append([]span{plain("Renewed the sign-in to ")}, on...)
-	case "consent":
-		switch e.Decision {
-		case "denied":
-			return append([]span{plain("You denied "), strong(who), plain(" the use of ")}, on...)
-		case "unanswered":
-			return append([]span{plain("Nobody answered whether "), strong(who), plain(" may use ")}, on...)
-		}
-		spans := append([]span{plain("You let "), strong(who), plain(" use ")}, on...)
-		if e.Mode != "" {
-			spans = append(spans, plain(", "+modeWord(e.Mode)))
-		}
-		return spans
-	case "revoke":
-		return append([]span{plain("Took back the use of "), strong(where), plain(" by "), strong(who)}, plain(asAccount(e.Account)))
-	case "forget":
-		return say("forgot")
+	words, known := sentences[e.Event+" "+e.Decision]
+	if !known {
+		words, known = sentences[e.Event]
 	}
-	return append(say(strings.ReplaceAll(e.Event, "_", " ")+":"), plain(" "+e.Decision))
+	if !known {
+		vars["{event}"], vars["{decision}"] = plain(" "+strings.ReplaceAll(e.Event, "_", " ")+": "), plain(" "+e.Decision)
+		words = "{who}{event}{server}{account}{decision}"
+	}
+	var spans []span
+	for _, part := range variable.FindAllString(words, -1) {
+		if v, ok := vars[part]; ok {
+			spans = append(spans, v)
+		} else if part[0] != '{' {
+			spans = append(spans, plain(part))
+		}
+	}
+	return spans
 }
