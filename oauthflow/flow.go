@@ -46,7 +46,6 @@ type Config struct {
 
 	ClientMetadataURL string // our client ID metadata document; "" means there is none
 	ClientName        string // what a dynamic registration says of us
-	ClientURI         string
 	SoftwareVersion   string
 
 	Timeout time.Duration // of one browser sign-in; 0 means 5 minutes, and more than 10 means 10

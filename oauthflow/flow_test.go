@@ -50,7 +50,7 @@ func newRig(t *testing.T, opts ...oauthtest.IssuerOption) *rig {
 		HTTP:       worldOnly(r, serverURL),
 		Open:       w.OpenBrowser,
 		OnPage:     func(_ Request, page Page) { r.urls = append(r.urls, page.URL) },
-		ClientName: "Valet Key", ClientURI: "https://valetkey.example.com", SoftwareVersion: "1.2.3",
+		ClientName: "Valet Key", SoftwareVersion: "1.2.3",
 	}
 	r.req = Request{
 		Server: serverURL, ServerName: "Example Files", Resource: serverURL, Scopes: []string{"files:read", "offline_access"},

@@ -167,7 +167,6 @@ var (
 // absence would mean "web", which refuses loopback addresses).
 type clientMetadata struct {
 	ClientName      string   `json:"client_name,omitempty"`
-	ClientURI       string   `json:"client_uri,omitempty"`
 	ApplicationType string   `json:"application_type"`
 	RedirectURIs    []string `json:"redirect_uris"`
 	GrantTypes      []string `json:"grant_types"`
@@ -182,7 +181,6 @@ type clientMetadata struct {
 func (f *Flow) registerDynamic(ctx context.Context, web *http.Client, req Request, uris, grantTypes []string) (client.Client, error) {
 	m := clientMetadata{
 		ClientName:      f.cfg.ClientName,
-		ClientURI:       f.cfg.ClientURI,
 		ApplicationType: "native",
 		RedirectURIs:    uris,
 		GrantTypes:      grantTypes,
