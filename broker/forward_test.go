@@ -243,6 +243,44 @@ func TestSignedInDuringDiscovery(t *testing.T) {
 	}
 }
 
+// TestSignedInDuringTheQuestion: who is answered only after another's sign-in is through opens no second page. On the real
+// clock, as above.
+func TestSignedInDuringTheQuestion(t *testing.T) {
+	h := newHouse(t)
+	browsing, asked, signedIn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	h.person = func(ctx context.Context, q face.Question) (face.Answer, error) {
+		if q.Host.Name == "cursor" {
+			close(asked)
+			<-signedIn
+		}
+		return always(ctx, q)
+	}
+	h.issuer.Fault("/authorize", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodGet {
+			close(browsing)
+			<-asked
+		}
+		next.ServeHTTP(w, r)
+	})
+	h.open()
+	defer func() { h.broker.Close() }()
+	first, late := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := h.token(host("claude")); first <- err }()
+	<-browsing
+	go func() { _, err := h.token(host("cursor")); late <- err }()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	close(signedIn)
+	if err := <-late; err != nil || len(h.questions()) != 2 || h.browsers != 1 {
+		t.Errorf("%v; %d questions, %d browsers", err, len(h.questions()), h.browsers)
+	}
+	h.mustToken(host("cursor"))
+	if len(h.questions()) != 2 {
+		t.Error("the answer was not kept")
+	}
+}
+
 // TestWithdrawn: what the person takes back ends what is under way with it, at once, and nothing else.
 func TestWithdrawn(t *testing.T) {
 	wish := func(w face.Wish) func(*testing.T, *house) {

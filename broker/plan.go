@@ -225,7 +225,7 @@ func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	if b.meanwhile(a) || b.ledger.Adopt(t.ID(), a.url) {
+	if _, ok := b.meanwhile(a); ok || b.ledger.Adopt(t.ID(), a.url) {
 		return nil // somebody signed in meanwhile; or it is known under another address
 	}
 	offered := ledger.ScopeSet(a.scopes, a.demanded)
@@ -244,6 +244,10 @@ func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
 		if yes, err = b.consent(ctx, a, q, t); err != nil {
 			return err
 		}
+		if g, ok := b.meanwhile(a); ok && g.Record().ID() == t.ID() { // while the person was asked: one page is enough
+			a.maySignIn = true
+			return b.addConsent(ctx, g, a.from.Host, yes)
+		}
 		a.rule = "signed in"
 	}
 	a.maySignIn = true
@@ -252,14 +256,14 @@ func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
 	return err
 }
 
-// meanwhile reports whether there is a grant for a now, of a server that asks for a sign-in.
-func (b *Broker) meanwhile(a *attempt) bool {
+// meanwhile is the grant that there is for a now, of a server that asks for a sign-in.
+func (b *Broker) meanwhile(a *attempt) (*ledger.Grant, bool) {
 	g, known := b.find(a.url, a.account, a.from.Host)
 	if !known {
-		return false
+		return nil, false
 	}
 	rec := g.Record()
-	return !rec.Open()
+	return g, !rec.Open()
 }
 
 // consent puts q to the person and returns their yes, cut to what was offered. t is where a sign-in would go, for the
