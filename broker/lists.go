@@ -40,9 +40,6 @@ func (b *Broker) shown(g *ledger.Grant) localapi.Grant {
 		Consents: []localapi.Consent{}, Prefix: r.Prefix, Quirks: r.Quirks, Check: live.Check,
 		Bound: !r.Key.Empty(), Bindable: r.Bindable,
 	}
-	if live.RefreshedAt.After(out.RefreshedAt) {
-		out.RefreshedAt = live.RefreshedAt
-	}
 	if ours := r.Registration.Public(); !r.Open() {
 		out.Registration = &ours
 	}

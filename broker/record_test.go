@@ -306,3 +306,28 @@ func item(t *testing.T, store keystore.Store, kind string) string {
 	}
 	return names[len(names)-1].(string)
 }
+
+// TestRefreshedAtIsKept: when the last refresh was goes into the keychain with whatever is written next, and is there after a
+// restart.
+func TestRefreshedAtIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t, oauthtest.NoRotation()).open()
+		defer func() { h.broker.Close() }()
+		refreshed := func() time.Time { return h.broker.shownGrants()[0].RefreshedAt }
+		h.mustToken(host("claude"))
+		time.Sleep(2 * time.Hour)
+		h.mustToken(host("claude"))
+		last := refreshed()
+		if time.Since(last) > time.Minute {
+			t.Errorf("it was refreshed %v ago", time.Since(last))
+		}
+		h.mustToken(host("cursor"))
+		h.restart()
+		if _, err := h.broker.Grants(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := refreshed(); !got.Equal(last) {
+			t.Errorf("after a restart it was refreshed at %v, not %v", got, last)
+		}
+	})
+}

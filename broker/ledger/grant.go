@@ -198,8 +198,18 @@ func (t Turn) Reread(ctx context.Context) (Record, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if kept.RefreshedAt.Before(t.g.record.RefreshedAt) {
+		kept.RefreshedAt = t.g.record.RefreshedAt
+	}
 	t.g.record = kept
 	return kept, nil
+}
+
+// Refreshed notes when the last refresh was, in memory: that is not worth a write of its own, and goes with the next one.
+func (t Turn) Refreshed(at time.Time) {
+	t.g.ledger.mu.Lock()
+	defer t.g.ledger.mu.Unlock()
+	t.g.record.RefreshedAt = at
 }
 
 // Delete removes the record from the keychain, then from memory, and returns it. Of a grant that was forgotten nothing is

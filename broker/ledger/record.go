@@ -43,7 +43,7 @@ type Record struct {
 	Problem      string             `json:"problem,omitempty"`     // why the person must sign in again, as a sentence
 	Consents     []localapi.Consent `json:"consents"`              // ModeAlways and ModeHour only
 	SignedInAt   time.Time          `json:"signed_in_at,omitzero"` //
-	RefreshedAt  time.Time          `json:"refreshed_at,omitzero"` // of the last refresh that the keychain had to hear of
+	RefreshedAt  time.Time          `json:"refreshed_at,omitzero"` // as of the last write; memory has the newest
 }
 
 // ID names the grant that r is the record of.

@@ -137,10 +137,11 @@ func (t *Tokens) take(ctx context.Context, turn ledger.Turn, tokens *oauthflow.T
 			r.RefreshedAt = time.Now()
 		})
 	}
+	turn.Refreshed(time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.of(turn.Grant())
-	l.refreshed, l.down = time.Now(), ""
+	l.down = ""
 	l.hold(tokens, got, true)
 	if a.set.Covers(got) && !got.Equal(a.set) {
 		l.held[a.set.Key()] = l.held[got.Key()] // the issuer gave less; asking again gives no more

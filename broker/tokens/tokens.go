@@ -54,7 +54,6 @@ type live struct {
 	missing    map[string]time.Time // scopes the issuer did not give when asked, and when that was
 	down       string               // why the issuer could not be reached the last time; "" when it could
 	looked     time.Time            // when a challenge had the server's metadata read anew
-	refreshed  time.Time            // the last time
 	ahead      bool                 // a refresh runs in the background
 	aheadAgain time.Time            // not before this, after one failed
 	check      *localapi.Check      // of the token that was looked at last
@@ -245,11 +244,10 @@ func (t *Tokens) Access(g *ledger.Grant) (access []secret.Text) {
 
 // Shown is what lists say of the tokens of one grant.
 type Shown struct {
-	Alive       bool // one is
-	ExpiresAt   time.Time
-	RefreshedAt time.Time
-	Down        string // why the issuer could not be reached the last time, as a sentence
-	Check       *localapi.Check
+	Alive     bool // one is
+	ExpiresAt time.Time
+	Down      string // why the issuer could not be reached the last time, as a sentence
+	Check     *localapi.Check
 }
 
 // Shown is what lists say of g's tokens.
@@ -266,7 +264,7 @@ func (t *Tokens) Shown(g *ledger.Grant) (s Shown) {
 			s.ExpiresAt = h.Expiry
 		}
 	}
-	s.RefreshedAt, s.Down, s.Check = l.refreshed, l.down, l.check
+	s.Down, s.Check = l.down, l.check
 	return s
 }
 
