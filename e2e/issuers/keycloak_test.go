@@ -22,7 +22,7 @@ import (
 )
 
 // keycloakPatience is how long a Java program may take to start on a machine that is busy with other tests.
-const keycloakPatience = 3 * time.Minute
+const keycloakPatience = 5 * time.Minute
 
 // keycloak is Keycloak in development mode with a database in memory, and the realm of testdata/keycloak-realm.json.
 type keycloak struct {
