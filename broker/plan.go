@@ -225,7 +225,7 @@ func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := b.meanwhile(a); ok || b.ledger.Adopt(t.ID(), a.url) {
+	if b.meanwhile(a) || b.ledger.Adopt(t.ID(), a.url) {
 		return nil // somebody signed in meanwhile; or it is known under another address
 	}
 	offered := ledger.ScopeSet(a.scopes, a.demanded)
@@ -244,26 +244,24 @@ func (b *Broker) firstSignIn(ctx context.Context, a *attempt) error {
 		if yes, err = b.consent(ctx, a, q, t); err != nil {
 			return err
 		}
-		if g, ok := b.meanwhile(a); ok && g.Record().ID() == t.ID() { // while the person was asked: one page is enough
-			a.maySignIn = true
-			return b.addConsent(ctx, g, a.from.Host, yes)
-		}
 		a.rule = "signed in"
 	}
-	a.maySignIn = true
+	a.maySignIn, t.First = true, true
 	joined, err := b.signIn(ctx, t, ledger.ScopeSet(yes.Scopes), a.from.Host, yes)
-	a.signedIn = !joined
+	if a.signedIn = !joined; err == nil {
+		b.ledger.Adopt(t.ID(), a.url) // at the issuer they chose it may be known under another address
+	}
 	return err
 }
 
-// meanwhile is the grant that there is for a now, of a server that asks for a sign-in.
-func (b *Broker) meanwhile(a *attempt) (*ledger.Grant, bool) {
+// meanwhile reports whether there is a grant for a now, of a server that asks for a sign-in.
+func (b *Broker) meanwhile(a *attempt) bool {
 	g, known := b.find(a.url, a.account, a.from.Host)
 	if !known {
-		return nil, false
+		return false
 	}
 	rec := g.Record()
-	return g, !rec.Open()
+	return !rec.Open()
 }
 
 // consent puts q to the person and returns their yes, cut to what was offered. t is where a sign-in would go, for the

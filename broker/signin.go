@@ -109,7 +109,9 @@ func (b *Broker) agreed(t *signin.Target, a *attempt, offered ledger.Scopes) *lo
 // settle keeps what came of a sign-in: first in the record, then for everybody else. allowed is what the person allowed
 // together with it.
 func (b *Broker) settle(ctx context.Context, out *signin.Outcome, allowed func() []signin.Allowed) error {
-	b.enter(ctx, out)
+	if out.Tokens != nil {
+		b.enter(ctx, out)
+	}
 	g, ok := b.ledger.Find(out.Target.ID())
 	for _, yes := range allowed() {
 		if !ok {

@@ -22,9 +22,9 @@ import (
 type Outcome struct {
 	Target *Target
 	Client client.Client
-	Tokens *oauthflow.Tokens
-	Key    *dpop.Key     // that the tokens are bound to; nil for bearer tokens
-	Asked  ledger.Scopes // of the issuer, in the end
+	Tokens *oauthflow.Tokens // nil: there was nothing to do
+	Key    *dpop.Key         // that the tokens are bound to; nil for bearer tokens
+	Asked  ledger.Scopes     // of the issuer, in the end
 
 	request oauthflow.Request // as it was sent last
 	quirks  []quirk.Quirk     // that the person accepted on the way

@@ -75,6 +75,7 @@ type underWay struct {
 	yes        []Allowed
 	done       chan struct{} // closed when err is set
 	err        error
+	before     bool // somebody else had signed in by then
 }
 
 // Allowed is what the person allowed a host together with a sign-in, for a grant that is not there yet.
@@ -96,8 +97,8 @@ const timeout = 10 * time.Minute
 
 // Join signs in to t for the scopes ask, or joins the sign-in to it that is under way (which may be about other scopes), and
 // waits for its end. host wants it, and yes is what it was allowed with it, nil for nothing. settle keeps what comes of it,
-// and what was allowed; it is called once for each sign-in, as the first to want it gave it. A caller that goes away stops
-// nothing.
+// and what was allowed; it is called once for each sign-in, as the first to want it gave it. Where somebody signed in by then
+// and t is the First, that is as if it had been joined: the outcome has no Tokens. A caller that goes away stops nothing.
 func (s *SignIns) Join(ctx context.Context, t *Target, ask ledger.Scopes, host peer.Host, yes *localapi.Consent, settle func(context.Context, *Outcome, func() []Allowed) error) (joined bool, err error) {
 	k, enterprise := key{t.Server, t.Account}, ledger.EnterpriseOf(s.Ours(t.Issuer.ID)).Issuer
 	s.mu.Lock()
@@ -110,7 +111,13 @@ func (s *SignIns) Join(ctx context.Context, t *Target, ask ledger.Scopes, host p
 		s.underWay[k] = u
 		s.jobs.Go(func() {
 			defer cancel()
-			out, err := s.run(run, t, ask)
+			var out *Outcome
+			var err error
+			if _, known := s.cfg.Ledger.Find(t.ID()); t.First && known {
+				out, u.before = &Outcome{Target: t}, true
+			} else {
+				out, err = s.run(run, t, ask)
+			}
 			if err == nil {
 				err = settle(run, out, func() []Allowed { return s.close(k, u) })
 			}
@@ -127,7 +134,7 @@ func (s *SignIns) Join(ctx context.Context, t *Target, ask ledger.Scopes, host p
 	s.cfg.Changed()
 	select {
 	case <-u.done:
-		return joined, u.err
+		return joined || u.before, u.err
 	case <-ctx.Done():
 		return joined, ctx.Err()
 	}

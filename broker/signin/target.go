@@ -25,6 +25,7 @@ type Target struct {
 	Scopes   ledger.Scopes // of the challenge, else all the server supports; none: leave it to the issuer
 	Fewer    ledger.Scopes // to try when the issuer takes no longer what it was asked for before; none: there is no second try
 	Quirks   []quirk.Quirk // that the person set together with this sign-in
+	First    bool          // there was nothing to sign in to again: if there is by now, that is enough
 	Via      string        // how they get there, face.Via…; "" before they were told
 
 	usable            []*discovery.Issuer // the issuers that the person may choose among; none when the server names one only
