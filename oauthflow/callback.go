@@ -216,9 +216,9 @@ func (p *pending) read(rawQuery string) (answer, bool) {
 	if query.Has("error") {
 		return answer{err: &Error{
 			Step:        "sign-in",
-			Issuer:      p.issuer,
+			issuer:      p.issuer,
 			Code:        untrusted.Text(query.Get("error"), maxErrorCode),
-			Description: untrusted.Text(query.Get("error_description"), maxErrorText),
+			description: untrusted.Text(query.Get("error_description"), maxErrorText),
 		}}, true
 	}
 	if query.Get("code") == "" {

@@ -48,7 +48,7 @@ type Config struct {
 	ClientName        string // what a dynamic registration says of us
 	SoftwareVersion   string
 
-	Timeout time.Duration // of one browser sign-in; 0 means 5 minutes, and more than 10 means 10
+	timeout time.Duration // of one browser sign-in; 0 means 5 minutes, and more than 10 means 10
 }
 
 // Flow holds conversations with issuers. Its methods may be called at the same time.
@@ -58,10 +58,10 @@ type Flow struct {
 
 // New returns a Flow.
 func New(cfg Config) *Flow {
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = defaultTimeout
+	if cfg.timeout <= 0 {
+		cfg.timeout = defaultTimeout
 	}
-	cfg.Timeout = min(cfg.Timeout, maxTimeout)
+	cfg.timeout = min(cfg.timeout, maxTimeout)
 	return &Flow{cfg}
 }
 

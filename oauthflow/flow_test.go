@@ -165,7 +165,7 @@ func TestWholeLife(t *testing.T) {
 		if got := r.issuer.Seen(demo.TokenPath)[0].Header.Get("Accept"); got != "application/json" {
 			t.Errorf("Accept: %q", got)
 		}
-		if tokens.Access.Empty() || tokens.Refresh.Empty() || tokens.Type != "Bearer" ||
+		if tokens.Access.Empty() || tokens.Refresh.Empty() || tokens.kind != "Bearer" ||
 			!slices.Equal(tokens.Scopes, []string{"files:read", "offline_access"}) || time.Until(tokens.Expiry).Round(time.Second) != 10*time.Minute {
 			t.Errorf("tokens %+v", tokens)
 		}
@@ -316,7 +316,7 @@ func TestDenied(t *testing.T) {
 	r.world.Decline = true
 	reg, tokens, err := r.flow().SignIn(t.Context(), r.req)
 	var refused *Error
-	if !errors.As(err, &refused) || refused.Step != "sign-in" || refused.Code != "access_denied" || refused.Status != 0 || tokens != nil {
+	if !errors.As(err, &refused) || refused.Step != "sign-in" || refused.Code != "access_denied" || refused.status != 0 || tokens != nil {
 		t.Errorf("%v", err)
 	}
 	if reg.ClientID == "" {
@@ -331,7 +331,7 @@ func TestAbandoned(t *testing.T) {
 				noBrowser := errors.New("no browser found")
 				var told []any
 				f := New(Config{
-					Timeout: c.set, Open: func(context.Context, string) error { return noBrowser },
+					timeout: c.set, Open: func(context.Context, string) error { return noBrowser },
 					OnUnopened: func(req Request, url string, err error) { told = append(told, req.Server, url, err, time.Now()) },
 				})
 				start := time.Now()

@@ -40,7 +40,7 @@ type Request struct {
 type Tokens struct {
 	Access  secret.Text
 	Refresh secret.Text // empty: none was issued (on refresh: keep the old one)
-	Type    string      // "Bearer", or "DPoP" when asked for with a key
+	kind    string      // "Bearer", or "DPoP" when asked for with a key
 	Expiry  time.Time   // zero: the issuer did not say
 	Scopes  []string    // granted; as asked for when the issuer did not say (RFC 6749 §5.1)
 
@@ -64,22 +64,22 @@ var (
 // and bidirectional characters.
 type Error struct {
 	Step        string // "registration", "pushed request", "device authorization", "sign-in", "token", "refresh", "revocation", StepEnterprise
-	Issuer      string
+	issuer      string
 	Code        string // "invalid_grant", "access_denied", …, also where the issuer has its own name for it; "" when the answer carried none
-	Description string
-	Status      int           // HTTP status; 0 for an error that came by redirect
+	description string
+	status      int           // HTTP status; 0 for an error that came by redirect
 	RetryAfter  time.Duration // 0: not said
 	ACRValues   string        // how the person is to sign in anew, as in Request; "" when not said
 	MaxAge      string        // the same
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s at %s: the issuer answered %s", e.Step, e.Issuer, e.Code)
+	s := fmt.Sprintf("%s at %s: the issuer answered %s", e.Step, e.issuer, e.Code)
 	if e.Code == "" {
-		s = fmt.Sprintf("%s at %s: the issuer answered HTTP %d", e.Step, e.Issuer, e.Status)
+		s = fmt.Sprintf("%s at %s: the issuer answered HTTP %d", e.Step, e.issuer, e.status)
 	}
-	if e.Description != "" {
-		s += fmt.Sprintf(" (%q)", e.Description)
+	if e.description != "" {
+		s += fmt.Sprintf(" (%q)", e.description)
 	}
 	return s
 }

@@ -271,7 +271,7 @@ func registrationClosed(err error) bool {
 	if !errors.As(err, &e) || e.Step != "registration" {
 		return false
 	}
-	switch e.Status {
+	switch e.status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
 		return true
 	}

@@ -147,8 +147,8 @@ func TestRegistrationRefused(t *testing.T) {
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || errors.As(err, &refused) && refused.Code != c.code {
 				t.Errorf("%v", err)
 			}
-			if refused != nil && strings.ContainsAny(refused.Description, "\u202e\n") {
-				t.Errorf("description %q", refused.Description)
+			if refused != nil && strings.ContainsAny(refused.description, "\u202e\n") {
+				t.Errorf("description %q", refused.description)
 			}
 			if n := r.issuer.Count(demo.AuthorizePath); n != 0 || len(r.urls) != 0 {
 				t.Error("a browser was opened")

@@ -189,7 +189,7 @@ func (r *reply) readTokens(req Request, step string) (*Tokens, error) {
 	if !strings.EqualFold(answer.Type, kind) {
 		return nil, fmt.Errorf("%s at %s: %w: %q", step, issuer.ID, ErrTokenType, untrusted.Text(answer.Type, maxErrorCode))
 	}
-	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, Type: kind, Scopes: req.Scopes, idToken: answer.IDToken}
+	t := &Tokens{Access: answer.Access, Refresh: answer.Refresh, kind: kind, Scopes: req.Scopes, idToken: answer.IDToken}
 	if life := seconds(answer.ExpiresIn); life > 0 {
 		t.Expiry = received.Add(life)
 	}

@@ -67,7 +67,7 @@ func TestReadTokens(t *testing.T) {
 				got, err := r.readTokens(Request{Issuer: &discovery.Issuer{ID: issuerID}, Scopes: asked}, "token")
 				if c.is != nil {
 					var refused *Error
-					if err == nil || c.is != errAny && !errors.Is(err, c.is) || errors.As(err, &refused) && (refused.Code != c.code || refused.Status != c.status) {
+					if err == nil || c.is != errAny && !errors.Is(err, c.is) || errors.As(err, &refused) && (refused.Code != c.code || refused.status != c.status) {
 						t.Errorf("%v", err)
 					}
 					return
@@ -75,7 +75,7 @@ func TestReadTokens(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.Access.Reveal() != "at" || got.Type != "Bearer" || !slices.Equal(got.Scopes, c.scopes) {
+				if got.Access.Reveal() != "at" || got.kind != "Bearer" || !slices.Equal(got.Scopes, c.scopes) {
 					t.Errorf("%+v", got)
 				}
 				if c.life == never && !got.Expiry.IsZero() || c.life != never && time.Until(got.Expiry) != c.life {
@@ -177,7 +177,7 @@ func TestRetryAfter(t *testing.T) {
 		})
 		_, err := r.flow().Refresh(t.Context(), r.req, secret.New("rt"))
 		var refused *Error
-		if !errors.Is(err, ErrUnavailable) || !errors.As(err, &refused) || refused.RetryAfter != 30*time.Second || refused.Status != 503 {
+		if !errors.Is(err, ErrUnavailable) || !errors.As(err, &refused) || refused.RetryAfter != 30*time.Second || refused.status != 503 {
 			t.Errorf("%v", err)
 		}
 	})

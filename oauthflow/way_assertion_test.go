@@ -143,7 +143,7 @@ func TestEnterpriseSaysNo(t *testing.T) {
 				t.Errorf("got %v", err)
 			case test.want != nil && !errors.Is(err, test.want):
 				t.Errorf("got %v, want %v", err, test.want)
-			case test.want == nil && (!errors.As(err, &refused) || refused.Code != test.code || refused.Step != StepEnterprise || refused.Issuer != enterpriseID):
+			case test.want == nil && (!errors.As(err, &refused) || refused.Code != test.code || refused.Step != StepEnterprise || refused.issuer != enterpriseID):
 				t.Errorf("got %v", err)
 			}
 			if idp.Count(demo.TokenPath) != 1 || r.issuer.Count(demo.TokenPath) != 0 || len(r.urls) != 0 {

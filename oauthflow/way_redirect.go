@@ -73,7 +73,7 @@ func (f *Flow) browse(ctx context.Context, web *http.Client, req Request, reg cl
 // wait opens the browser and waits for what it brings back. find says where, and for how long that address is good (0:
 // as long as the wait); afterwards there is another one, for a person who has yet to open it.
 func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(context.Context) (string, time.Duration, error)) (secret.Text, error) {
-	timed, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
+	timed, cancel := context.WithTimeout(ctx, f.cfg.timeout)
 	defer cancel()
 	address, life, err := find(timed)
 	if err != nil {
@@ -114,7 +114,7 @@ func (f *Flow) wait(ctx context.Context, req Request, p *pending, find func(cont
 				f.paste(timed, req, p)
 			}
 		case <-timed.Done():
-			return secret.Text{}, abandoned(ctx, f.cfg.Timeout, openErr)
+			return secret.Text{}, abandoned(ctx, f.cfg.timeout, openErr)
 		}
 	}
 }

@@ -102,11 +102,11 @@ func (r *reply) refusal(issuer *discovery.Issuer, step string) *Error {
 		ACRValues   any             `json:"acr_values"`
 		MaxAge      json.RawMessage `json:"max_age"` // a number, or a string that holds one
 	}
-	e := &Error{Step: step, Issuer: issuer.ID, Status: r.status, RetryAfter: retryAfter(r.header)}
+	e := &Error{Step: step, issuer: issuer.ID, status: r.status, RetryAfter: retryAfter(r.header)}
 	if json.Unmarshal(r.body, &answer) == nil {
 		echo := r.echo()
 		e.Code = cmp.Or(registered[answer.Code], untrusted.Text(echo.Replace(answer.Code), maxErrorCode))
-		e.Description = untrusted.Text(echo.Replace(answer.Description), maxErrorText)
+		e.description = untrusted.Text(echo.Replace(answer.Description), maxErrorText)
 		acrValues, _ := answer.ACRValues.(string)
 		e.ACRValues, e.MaxAge, _ = discovery.Reauthentication(e.Code, echo.Replace(acrValues), strings.Trim(string(answer.MaxAge), `"`))
 	}
@@ -144,7 +144,7 @@ func (r *reply) unusable(issuer *discovery.Issuer, step, with string) error {
 	if !r.whole {
 		with = "more than 1 MiB"
 	}
-	return fmt.Errorf("%w, with %s", &Error{Step: step, Issuer: issuer.ID, Status: r.status}, with)
+	return fmt.Errorf("%w, with %s", &Error{Step: step, issuer: issuer.ID, status: r.status}, with)
 }
 
 // wantsNonce takes in what the issuer says of nonces, and reports whether the request is to be sent again with the new

@@ -72,7 +72,7 @@ func (s *SignIns) run(ctx context.Context, t *Target, ask ledger.Scopes) (*Outco
 	if err := r.bind(quirk.Effects(quirks).Bound); err != nil {
 		return nil, err
 	}
-	ours := s.Ours(t.Issuer.ID)
+	ours := s.ours(t.Issuer.ID)
 	r.request = oauthflow.Request{
 		Server: t.Server, ServerName: t.Resource.Name, Resource: t.Resource.ID, Issuer: t.Issuer, Key: r.Key,
 		Scopes: askIssuer(ask, t.Issuer, ours), Registration: ours, SelectAccount: s.another(t),
@@ -124,7 +124,7 @@ func (r *run) try(ctx context.Context) error {
 		}
 		left = slices.Delete(left, next, next+1)
 		if r.request.Registration = made; made.ClientID == "" {
-			r.request.Registration = r.SignIns.Ours(r.Target.Issuer.ID)
+			r.request.Registration = r.SignIns.ours(r.Target.Issuer.ID)
 		}
 	}
 }

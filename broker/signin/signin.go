@@ -100,7 +100,7 @@ const timeout = 10 * time.Minute
 // and what was allowed; it is called once for each sign-in, as the first to want it gave it. Where somebody signed in by then
 // and t is the First, that is as if it had been joined: the outcome has no Tokens. A caller that goes away stops nothing.
 func (s *SignIns) Join(ctx context.Context, t *Target, ask ledger.Scopes, host peer.Host, yes *localapi.Consent, settle func(context.Context, *Outcome, func() []Allowed) error) (joined bool, err error) {
-	k, enterprise := key{t.Server, t.Account}, ledger.EnterpriseOf(s.Ours(t.Issuer.ID)).Issuer
+	k, enterprise := key{t.Server, t.Account}, ledger.EnterpriseOf(s.ours(t.Issuer.ID)).Issuer
 	s.mu.Lock()
 	u, joined := s.underWay[k]
 	if !joined {
@@ -219,9 +219,9 @@ func (s *SignIns) Written(issuer string) (client.Client, bool) {
 	return s.cfg.WrittenClient(issuer)
 }
 
-// Ours is our client at issuer, if we have one: the person's, else one made before. One that did not lead to the end of
+// ours is our client at issuer, if we have one: the person's, else one made before. One that did not lead to the end of
 // the last sign-in is left out: an issuer that has forgotten it shows the person an error and tells us nothing.
-func (s *SignIns) Ours(issuer string) client.Client {
+func (s *SignIns) ours(issuer string) client.Client {
 	if c, ok := s.PreRegistered(issuer); ok {
 		return c
 	}
@@ -316,7 +316,7 @@ func (s *SignIns) Mention(q *face.Question, t *Target) {
 // OpensPage reports whether a sign-in to t takes the person to a page: of t's issuer, or of the enterprise that speaks for
 // them there.
 func (s *SignIns) OpensPage(t *Target) bool {
-	ours := s.Ours(t.Issuer.ID)
+	ours := s.ours(t.Issuer.ID)
 	if ours.Enterprise == nil || !ours.Enterprise.IDToken.Empty() {
 		return !ours.Unattended()
 	}
@@ -330,7 +330,7 @@ func (s *SignIns) ways(t *Target) []string {
 		here = face.ViaAddress
 	}
 	lacks := func(i *discovery.Issuer) bool { // a page of an enterprise opens there, and it is not known yet what that one offers
-		return i.DeviceEndpoint == "" || ledger.EnterpriseOf(s.Ours(i.ID)) != (ledger.Enterprise{})
+		return i.DeviceEndpoint == "" || ledger.EnterpriseOf(s.ours(i.ID)) != (ledger.Enterprise{})
 	}
 	switch {
 	case s.cfg.Flow.ByDevice(oauthflow.Request{Issuer: t.Issuer}): // this run of the app knows no other
@@ -350,7 +350,7 @@ func (s *SignIns) notes(t *Target) []string {
 	if t.Resource.Prefix {
 		notes = append(notes, "This server's metadata speaks for all of "+t.Resource.ID+", so its tokens are good there too.")
 	}
-	if ours := s.Ours(t.Issuer.ID); ours.Unattended() {
+	if ours := s.ours(t.Issuer.ID); ours.Unattended() {
 		more := Notes(ours, t.Issuer)
 		if !t.page {
 			more[0] = "No page opens for a sign-in, because you set the client " + ours.ClientID + " for this issuer. " + more[0]
