@@ -21,7 +21,7 @@ GOBUILD := go build -trimpath -ldflags '$(LDFLAGS)'
 RACED   = $(shell go list ./... | grep -v -e /app$$ -e valetkey/valetkey$$)
 PURE    = $(eval PURE := $(shell go list -tags headless ./... | grep -v -e /app$$ -e /e2e))$(PURE)
 # Programs under testdata, which ./... passes over.
-HIDDEN  = $(shell git ls-files -co --exclude-standard '*.go' | sed -n 's|^\(.*/testdata/.*\)/[^/]*$$|./\1|p' | sort -u)
+HIDDEN  = $(shell find . \( -name node_modules -o -name '.?*' \) -prune -o -path '*/testdata/*.go' -printf '%h\n' | sort -u)
 
 .PHONY: demo test test-all heavy conformance build headless mutate bench cleanroom lint unit cross e2e clean FORCE
 
@@ -62,7 +62,7 @@ lint:
 	go vet -tags headless $(PURE)
 	go vet -tags e2e,$(TAGS) ./...
 	go tool staticcheck -tags e2e,$(TAGS) ./... $(HIDDEN)
-	@scripts/syntax
+	@bash scripts/syntax
 
 unit:
 	CGO_ENABLED=0 DBUS_SESSION_BUS_ADDRESS=disabled: go test -tags headless ./app . 
