@@ -12,6 +12,7 @@ import (
 	"github.com/valetkey/valetkey/broker/asking"
 	"github.com/valetkey/valetkey/broker/signin"
 	"github.com/valetkey/valetkey/face"
+	"github.com/valetkey/valetkey/internal/demo"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/peer"
 )
@@ -278,6 +279,36 @@ func TestSignedInDuringTheQuestion(t *testing.T) {
 	h.mustToken(host("cursor"))
 	if len(h.questions()) != 2 {
 		t.Error("the answer was not kept")
+	}
+}
+
+// TestTakenBackBeforeTheAnswer: a yes for once that is taken back while the token is looked at does not hold on. On the real
+// clock, as above.
+func TestTakenBackBeforeTheAnswer(t *testing.T) {
+	h := newHouse(t)
+	h.person = yes(localapi.ModeOnce)
+	g := &gate{closed: "keys", reached: make(chan struct{}), opened: make(chan struct{})}
+	h.issuer.Fault(demo.JWKSPath, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		g.pass("keys")
+		next.ServeHTTP(w, r)
+	})
+	h.open()
+	defer func() { h.broker.Close() }()
+	answered, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := h.broker.Forward(t.Context(), host("claude"), localapi.TokenRequest{Resource: serverURL}, func(err error) { ended <- err })
+		answered <- err
+	}()
+	<-g.reached
+	if err := h.broker.Wish(t.Context(), face.WishRevoke{Resource: serverURL, Host: host("claude").Host.Key}); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	close(g.opened)
+	<-answered
+	h.person = no
+	if _, err := h.forward(host("claude")); !errors.Is(err, localapi.ErrConsentDenied) {
+		t.Errorf("the next request: %v", err)
 	}
 }
 

@@ -143,7 +143,7 @@ func (b *Broker) pass(ctx context.Context, a *attempt) (*localapi.Token, error) 
 		}
 		return nil, b.firstSignIn(ctx, a)
 	}
-	leave := b.uses.enter(ctx, g, a)
+	leave, goesOn := b.uses.enter(ctx, g, a)
 	if err := b.paused(a); err != nil { // meanwhile
 		leave()
 		return nil, err
@@ -162,7 +162,7 @@ func (b *Broker) pass(ctx context.Context, a *attempt) (*localapi.Token, error) 
 		leave()
 		return nil, err
 	}
-	token, err := b.release(g, a, *next.serve)
+	token, err := b.release(g, a, *next.serve, goesOn)
 	if err != nil {
 		leave()
 	}
@@ -183,14 +183,14 @@ func (b *Broker) find(url, account string, host peer.Host) (*ledger.Grant, bool)
 	return grants[0], true
 }
 
-// release looks at the peer once more and hands the token out.
-func (b *Broker) release(g *ledger.Grant, a *attempt, t tokens.Token) (*localapi.Token, error) {
+// release looks at the peer once more and hands the token out. A yes for once holds on unless it was taken back meanwhile.
+func (b *Broker) release(g *ledger.Grant, a *attempt, t tokens.Token, goesOn func() bool) (*localapi.Token, error) {
 	if err := a.from.Check(); err != nil {
 		b.desk.Suspect(a.from.Host)
 		a.rule = "the program changed between its request and the answer"
 		return nil, localapi.Errorf(localapi.ErrConsentDenied, "the program that asked is gone or has become another: %v", err)
 	}
-	if a.forward != nil && a.yes != nil && a.yes.Mode == localapi.ModeOnce && a.from.Host.Instance != "" {
+	if a.forward != nil && a.yes != nil && a.yes.Mode == localapi.ModeOnce && a.from.Host.Instance != "" && goesOn() {
 		b.consents.addOnce(g, a.from.Host, *a.yes, t.Expiry)
 	}
 	rec := g.Record()

@@ -31,10 +31,11 @@ type underWay struct {
 }
 
 // enter notes that a is forwarded with a token of g, until ctx ends or leave is called. It comes before the decision whether
-// a may be: who takes something back does that first and withdraws then, so that one of both sees the other.
-func (u *uses) enter(ctx context.Context, g *ledger.Grant, a *attempt) (leave func()) {
+// a may be: who takes something back does that first and withdraws then, so that one of both sees the other. goesOn reports
+// whether nothing was taken back since.
+func (u *uses) enter(ctx context.Context, g *ledger.Grant, a *attempt) (leave func(), goesOn func() bool) {
 	if a.forward == nil {
-		return func() {}
+		return func() {}, func() bool { return true }
 	}
 	w := &underWay{g, a.from.Host, a.forward}
 	end := func() {
@@ -46,10 +47,17 @@ func (u *uses) enter(ctx context.Context, g *ledger.Grant, a *attempt) (leave fu
 	u.underWay[w] = struct{}{}
 	u.mu.Unlock()
 	stop := context.AfterFunc(ctx, end)
-	return func() {
+	leave = func() {
 		stop()
 		end()
 	}
+	goesOn = func() bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		_, on := u.underWay[w]
+		return on
+	}
+	return leave, goesOn
 }
 
 // withdraw ends the requests under way that which picks, of the host's and with a token of the grant's that it is given.
