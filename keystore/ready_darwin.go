@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os/exec"
-
-	"github.com/zalando/go-keyring"
 )
 
 const (
@@ -18,18 +16,6 @@ const (
 
 	unlockHint = "unlock the login keychain and try again"
 )
-
-// ready asks for an item that is never there: that shows whether there is a keychain, and nothing has to be decrypted
-// for it, so nobody is asked.
-func ready(ctx context.Context, getenv func(string) string, req request) error {
-	if req.Op != opProbe {
-		return nil
-	}
-	if _, err := keyring.Get(req.Service, "#probe"); err != nil && !errors.Is(err, keyring.ErrNotFound) {
-		return explain(ctx, getenv, req, err)
-	}
-	return nil
-}
 
 // explain reads the exit status of /usr/bin/security: the low byte of an OSStatus of <Security/SecBase.h>.
 func explain(_ context.Context, _ func(string) string, _ request, err error) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/zalando/go-keyring"
 	"golang.org/x/sys/windows"
 )
 
@@ -13,17 +12,6 @@ const (
 	asksUnannounced = false
 	unlockHint      = "sign in to Windows and try again"
 )
-
-// ready asks for a credential that is never there, which shows whether this session has a Credential Manager.
-func ready(ctx context.Context, getenv func(string) string, req request) error {
-	if req.Op != opProbe {
-		return nil
-	}
-	if _, err := keyring.Get(req.Service, "#probe"); err != nil && !errors.Is(err, keyring.ErrNotFound) {
-		return explain(ctx, getenv, req, err)
-	}
-	return nil
-}
 
 func explain(_ context.Context, _ func(string) string, _ request, err error) error {
 	if errors.Is(err, windows.ERROR_NO_SUCH_LOGON_SESSION) {

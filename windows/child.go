@@ -18,6 +18,16 @@ const (
 	maxQueued = 256             // messages that wait for it
 )
 
+// Inherited is the child's end of the pair. It fails in a process that the resident process did not start as its
+// window. Call it once.
+func Inherited() (*face.Conn, error) {
+	end, err := inherited()
+	if err != nil {
+		return nil, err
+	}
+	return face.NewConn(end), nil
+}
+
 // child is one window process.
 type child struct {
 	cmd   *exec.Cmd

@@ -41,16 +41,6 @@ func attach(cmd *exec.Cmd) (conn *face.Conn, done func(), err error) {
 	return face.NewConn(os.NewFile(uintptr(fds[0]), "resident")), func() { theirs.Close() }, nil
 }
 
-// Inherited is the child's end of the pair. It fails in a process that the resident process did not start as its
-// window. Call it once.
-func Inherited() (*face.Conn, error) {
-	end, err := inherited()
-	if err != nil {
-		return nil, err
-	}
-	return face.NewConn(end), nil
-}
-
 func inherited() (io.ReadWriteCloser, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(childFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {

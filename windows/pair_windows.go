@@ -34,16 +34,7 @@ func attach(cmd *exec.Cmd) (conn *face.Conn, done func(), err error) {
 	return face.NewConn(pipes{r, w}), func() {}, nil
 }
 
-// Inherited is the child's end of the pair. It fails in a process that the resident process did not start as its
-// window. Call it once; from then on whatever prints to os.Stdout writes to standard error.
-func Inherited() (*face.Conn, error) {
-	end, err := inherited()
-	if err != nil {
-		return nil, err
-	}
-	return face.NewConn(end), nil
-}
-
+// inherited leaves what prints to os.Stdout standard error.
 func inherited() (io.ReadWriteCloser, error) {
 	for _, f := range []*os.File{os.Stdin, os.Stdout} {
 		if st, err := f.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
