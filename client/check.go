@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/valetkey/valetkey/internal/untrusted"
 )
@@ -47,36 +48,25 @@ type Fault struct {
 	GrantType string // of the whole client
 }
 
+var faults = map[Kind]string{
+	NoClientID:       "there is no client ID",
+	BadClientID:      "the client ID is empty or not printable",
+	longSecret:       fmt.Sprintf("the client secret is longer than %d characters", maxSecret),
+	TwoWays:          "a client authenticates with a secret or with a key, not with both",
+	KeyIDAlone:       "a key ID is of no use without a private key",
+	UnknownGrantType: `the grant type "{type}" is not known`,
+	NoSecret:         "the grant type {type} needs a client secret or a private key",
+	NoAssertion:      "the grant type {type} needs who this is",
+	AssertionAlone:   "assertion_file goes with the grant type " + GrantJWTBearer + " only",
+	RelativeFile:     "assertion_file must be an absolute path",
+	TwoAssertions:    "a client with an enterprise has its assertions from there",
+	NoIssuer:         "the enterprise has no issuer",
+	NoClientThere:    "there is no client ID at the enterprise",
+	EndpointAlone:    "the enterprise's token endpoint goes with an ID token only: for a sign-in by browser its metadata is needed",
+}
+
 func (f *Fault) Error() string {
-	switch f.Kind {
-	case NoClientID:
-		return "there is no client ID"
-	case BadClientID:
-		return "the client ID is empty or not printable"
-	case longSecret:
-		return fmt.Sprintf("the client secret is longer than %d characters", maxSecret)
-	case TwoWays:
-		return "a client authenticates with a secret or with a key, not with both"
-	case KeyIDAlone:
-		return "a key ID is of no use without a private key"
-	case UnknownGrantType:
-		return fmt.Sprintf("the grant type %q is not known", untrusted.Text(f.GrantType, 100))
-	case NoSecret:
-		return fmt.Sprintf("the grant type %s needs a client secret or a private key", f.GrantType)
-	case NoAssertion:
-		return fmt.Sprintf("the grant type %s needs who this is", f.GrantType)
-	case AssertionAlone:
-		return fmt.Sprintf("assertion_file goes with the grant type %s only", GrantJWTBearer)
-	case RelativeFile:
-		return "assertion_file must be an absolute path"
-	case TwoAssertions:
-		return "a client with an enterprise has its assertions from there"
-	case NoIssuer:
-		return "the enterprise has no issuer"
-	case NoClientThere:
-		return "there is no client ID at the enterprise"
-	}
-	return "the enterprise's token endpoint goes with an ID token only: for a sign-in by browser its metadata is needed"
+	return strings.ReplaceAll(faults[f.Kind], "{type}", untrusted.Text(f.GrantType, 100))
 }
 
 // Check looks whether c is one that the person can have at an issuer: which secret, key, file and enterprise goes with which

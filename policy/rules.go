@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -355,10 +356,12 @@ func (in *reader) client(r *rules) error {
 	}
 	draft := c.Client
 	draft.AssertionFile = "" // its place is found with that of the policy file
-	if fault, ok := errors.AsType[*client.Fault](draft.Check()); ok && fault.There {
-		return in.at(endOfEnterprise, inFields(fault))
-	} else if ok {
-		return in.fault("%s", inFields(fault))
+	if fault, ok := errors.AsType[*client.Fault](draft.Check()); ok {
+		words := cmp.Or(inFields[fault.Kind], fault.Error())
+		if fault.There {
+			return in.at(endOfEnterprise, words)
+		}
+		return in.fault("%s", words)
 	}
 	if slices.ContainsFunc(r.clients, func(other *clientRule) bool { return other.Issuer == c.Issuer }) {
 		return in.fault("issuer %s has two clients", c.Issuer)
@@ -367,24 +370,18 @@ func (in *reader) client(r *rules) error {
 	return nil
 }
 
-// inFields says what is wrong with a client in the names that the file has for its parts.
-func inFields(f *client.Fault) string {
-	switch f.Kind {
-	case client.TwoWays:
-		return "a client has both client_secret_file and private_key_file; it authenticates one way"
-	case client.KeyIDAlone:
-		return "key_id is of no use without private_key_file"
-	case client.NoSecret:
-		return "grant_type " + f.GrantType + " needs client_secret_file or private_key_file"
-	case client.NoAssertion, client.AssertionAlone:
-		return "assertion_file goes with grant_type " + client.GrantJWTBearer + ", and only with it"
-	case client.TwoAssertions:
-		return "a client with an enterprise has its assertions from there; leave grant_type and assertion_file out"
-	case client.EndpointAlone:
-		return "token_endpoint goes with id_token_file; for a sign-in by browser the enterprise's metadata is needed"
-	}
-	return f.Error()
+// inFields say what is wrong with a client in the names that the file has for its parts.
+var inFields = map[client.Kind]string{
+	client.TwoWays:        "a client has both client_secret_file and private_key_file; it authenticates one way",
+	client.KeyIDAlone:     "key_id is of no use without private_key_file",
+	client.NoSecret:       "grant_type " + client.GrantClientCredentials + " needs client_secret_file or private_key_file",
+	client.NoAssertion:    assertionGoesWith,
+	client.AssertionAlone: assertionGoesWith,
+	client.TwoAssertions:  "a client with an enterprise has its assertions from there; leave grant_type and assertion_file out",
+	client.EndpointAlone:  "token_endpoint goes with id_token_file; for a sign-in by browser the enterprise's metadata is needed",
 }
+
+const assertionGoesWith = "assertion_file goes with grant_type " + client.GrantJWTBearer + ", and only with it"
 
 // registration are the fields of every client in the rule c, at the server's issuer or at an enterprise's.
 func (in *reader) registration(c *clientRule, of *client.Client) fields {
