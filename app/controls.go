@@ -68,6 +68,19 @@ func (c *control) TypedKey(e *fyne.KeyEvent) {
 	}
 }
 
+// paintRing shows that c has the focus, or that the pointer is over it.
+func (c *control) paintRing(ring *canvas.Rectangle) {
+	ring.CornerRadius = 7
+	switch {
+	case c.focused:
+		paint(ring, "", theme.ColorNamePrimary, 2)
+	case c.hovered && !c.Disabled():
+		paint(ring, theme.ColorNameHover, "", 0)
+	default:
+		paint(ring, "", "", 0)
+	}
+}
+
 // weight is how a button looks.
 type weight int
 
@@ -349,15 +362,7 @@ func (r *tickRenderer) Refresh() {
 	if r.box.CornerRadius = 4; t.round {
 		r.box.CornerRadius = 8
 	}
-	r.ring.CornerRadius = 7
-	switch {
-	case t.focused:
-		paint(r.ring, "", theme.ColorNamePrimary, 2)
-	case t.hovered && !t.Disabled():
-		paint(r.ring, theme.ColorNameHover, "", 0)
-	default:
-		paint(r.ring, "", "", 0)
-	}
+	t.paintRing(r.ring)
 	r.mark.Hidden = !t.checked
 	r.mark.Resource = theme.NewColoredResource(theme.ConfirmIcon(), mark)
 	r.mark.Refresh()

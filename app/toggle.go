@@ -86,14 +86,7 @@ func (r *toggleRenderer) Refresh() {
 	}
 	paint(r.track, fill, edge, 1)
 	paint(r.knob, knob, "", 0)
-	r.track.CornerRadius, r.knob.CornerRadius, r.ring.CornerRadius = toggleHigh/2, toggleKnob/2, 7
-	switch {
-	case t.focused:
-		paint(r.ring, "", theme.ColorNamePrimary, 2)
-	case t.hovered && !t.Disabled():
-		paint(r.ring, theme.ColorNameHover, "", 0)
-	default:
-		paint(r.ring, "", "", 0)
-	}
+	r.track.CornerRadius, r.knob.CornerRadius = toggleHigh/2, toggleKnob/2
+	t.paintRing(r.ring)
 	canvas.Refresh(t)
 }
