@@ -50,8 +50,10 @@ func (t *Tokens) heldAs(g *ledger.Grant, tok Token) (h *held, checks int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.live[g]; l != nil {
-		if h := l.held[tok.Scopes.Key()]; h != nil && h.Access.Equal(tok.Access) {
-			return h, l.checks
+		for _, h := range l.held { // it may be held for other scopes too than those it has
+			if h.Access.Equal(tok.Access) {
+				return h, l.checks
+			}
 		}
 	}
 	return &held{Token: tok}, -1

@@ -47,3 +47,23 @@ func TestNothingIsKeptOfWhatIsGone(t *testing.T) {
 		t.Errorf("%d are alive, a token is held: %v", len(tokens.live), held)
 	}
 }
+
+// TestWhatWasFoundIsRemembered: also of a token that is held for more than it has, when the one for what it has was replaced.
+func TestWhatWasFoundIsRemembered(t *testing.T) {
+	tokens := New(t.Context(), Config{Changed: func() {}})
+	l := ledger.Open(t.Context(), ledger.Config{Store: keystore.NewMemory(), Changed: func() {}, Gone: tokens.Drop, Log: slog.New(slog.DiscardHandler)})
+	turn, _ := l.Claim(ledger.Record{Server: "https://one.example.com", Resource: "https://one.example.com", Account: "default"})
+	turn.Introduce()
+	turn.Give()
+	g, both := turn.Grant(), ledger.Scopes{"read", "write"}
+	tokens.SignedIn(g, nil, &oauthflow.Tokens{Access: secret.New("first")}, ledger.Scopes{"read"}, nil)
+	alive := tokens.live[g]
+	alive.held[both.Key()] = alive.held["read"]
+	alive.hold(&oauthflow.Tokens{Access: secret.New("second")}, ledger.Scopes{"read"}, true)
+	tok, _ := tokens.Held(g, both)
+	first, _ := tokens.Check(t.Context(), g, tok)
+	again, _ := tokens.Check(t.Context(), g, tok)
+	if tok.Access.Reveal() != "first" || !again.At.Equal(first.At) {
+		t.Errorf("%q was looked at at %v and at %v", tok.Access.Reveal(), first.At, again.At)
+	}
+}
