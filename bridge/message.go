@@ -33,7 +33,6 @@ const (
 
 	noteInitialized  = "notifications/initialized"
 	noteCancelled    = "notifications/cancelled"
-	noteRootsChanged = "notifications/roots/list_changed"
 	noteAcknowledged = "notifications/subscriptions/acknowledged"
 )
 

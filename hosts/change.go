@@ -79,7 +79,7 @@ func (h *Host) Connect(env Env, server, name string, via Channel) (*Change, erro
 		unreadable = c.insert(env, before, value)
 	}
 	if unreadable != nil {
-		return nil, &Unreadable{host: h.Name, file: f.path, Block: c.Block, err: unreadable}
+		return nil, &Unreadable{file: f.path, Block: c.Block, err: unreadable}
 	}
 	return c, nil
 }
@@ -203,7 +203,7 @@ func (h *Host) Disconnect(env Env, name string) (*Change, error) {
 		}
 	}
 	if err != nil {
-		return nil, &Unreadable{host: h.Name, file: f.path, err: err}
+		return nil, &Unreadable{file: f.path, err: err}
 	}
 	if c.delete = was == nil && slices.Contains([]string{"", "{}", strings.TrimSpace(h.blank)}, strings.TrimSpace(string(text))); c.delete {
 		text = nil

@@ -71,7 +71,6 @@ type Remote struct {
 
 // Content is what a host's file says about servers.
 type Content struct {
-	file    string
 	Entries []Entry
 	Remotes []Remote
 }
@@ -127,7 +126,7 @@ func (h *Host) Read(env Env) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	content := &Content{file: f.path}
+	content := &Content{}
 	found, err := h.entries(f)
 	if err != nil {
 		return nil, err
@@ -145,7 +144,7 @@ func (h *Host) Read(env Env) (*Content, error) {
 func (h *Host) entries(f *file) ([]found, error) {
 	entries, err := h.format.entries(f.text)
 	if err != nil {
-		return nil, &Unreadable{host: h.Name, file: f.path, err: err}
+		return nil, &Unreadable{file: f.path, err: err}
 	}
 	return entries, nil
 }
@@ -153,9 +152,9 @@ func (h *Host) entries(f *file) ([]found, error) {
 // Unreadable says that a host's file does not parse, or is not built as that host's files are, so that nobody should
 // change it but the person.
 type Unreadable struct {
-	host, file string
-	Block      string // what the person may put into the file; "" if nothing was to be added
-	err        error
+	file  string
+	Block string // what the person may put into the file; "" if nothing was to be added
+	err   error
 }
 
 func (e *Unreadable) Error() string { return e.file + ": " + e.err.Error() }

@@ -85,14 +85,14 @@ func (g *guard) route(req *http.Request) (http.RoundTripper, *http.Request, erro
 // checkLiteral refuses an address that the URL itself shows to be out of reach.
 func (g *guard) checkLiteral(host string) error {
 	if strings.EqualFold(host, "localhost") && g.reach != loopback {
-		return g.tooInternal(host, &addressError{where: loopback, kind: "a loopback"})
+		return g.tooInternal(host, &addressError{kind: "a loopback"})
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
 		return nil
 	}
 	if where, kind := locate(addr); where == never || where > g.reach {
-		return g.tooInternal(host, &addressError{addr, where, kind})
+		return g.tooInternal(host, &addressError{addr, kind})
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (g *guard) proxy(req *http.Request) (*url.URL, error) {
 	case where == loopback:
 		return nil, nil
 	case where > g.reach:
-		return nil, g.tooInternal(hostOf(req.URL), &addressError{where: where, kind: "a private"})
+		return nil, g.tooInternal(hostOf(req.URL), &addressError{kind: "a private"})
 	}
 	return proxy, nil
 }
@@ -148,9 +148,8 @@ func (g *guard) tooInternal(host string, e *addressError) error {
 
 // addressError is a dial that was refused.
 type addressError struct {
-	addr  netip.Addr
-	where place
-	kind  string
+	addr netip.Addr
+	kind string
 }
 
 func (e *addressError) Error() string { return "refused " + e.kind + " address " + e.addr.String() }
@@ -201,7 +200,7 @@ func (d *dialer) control(_ context.Context, _, address string, _ syscall.RawConn
 		return err
 	}
 	if where, kind := locate(to.Addr()); !d.allowed(where) {
-		return &addressError{to.Addr().Unmap(), where, kind}
+		return &addressError{to.Addr().Unmap(), kind}
 	}
 	return nil
 }

@@ -35,7 +35,6 @@ type accessToken struct {
 // Access is what an access token is good for.
 type Access struct {
 	Account  string
-	clientID string
 	Audience string // the resource
 	Scopes   []string
 	Expiry   time.Time
@@ -129,7 +128,7 @@ func (i *Issuer) Inspect(token string) (Access, bool) {
 	if !ok || t.revoked || t.grant.revoked {
 		return Access{}, false
 	}
-	return Access{t.grant.account, t.grant.client, i.audience(t.grant), t.scopes, t.expiry}, true
+	return Access{t.grant.account, i.audience(t.grant), t.scopes, t.expiry}, true
 }
 
 // hash names a code, a token or a client secret in memory without keeping it.
