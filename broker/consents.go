@@ -41,6 +41,9 @@ func (c running) over(now time.Time) bool {
 	return !peer.Running(c.instance) || !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
 }
 
+// name tells c from others of its grant, and from one that took its place.
+func (c running) name() string { return c.instance + " " + c.Mode + " " + c.ExpiresAt.String() }
+
 func newConsents() *consents {
 	return &consents{running: map[*ledger.Grant][]running{}, declined: map[declined]bool{}}
 }
@@ -69,16 +72,33 @@ func (k *consents) allowed(g *ledger.Grant, host peer.Host, forward bool) (set l
 	return ledger.ScopeSet(lists...), len(lists) > 0
 }
 
+// living are those of g that have not ended, and ended the others, by name. Whether a run goes on is asked of the system,
+// with no lock held.
+func (k *consents) living(g *ledger.Grant) (living []running, ended map[string]bool) {
+	k.mu.Lock()
+	all := slices.Clone(k.running[g])
+	k.mu.Unlock()
+	now, ended := time.Now(), map[string]bool{}
+	for _, c := range all {
+		if c.over(now) {
+			ended[c.name()] = true
+		} else {
+			living = append(living, c)
+		}
+	}
+	return living, ended
+}
+
 // add keeps yes while host runs, and lets go of those that have ended. Nothing is kept about a grant that is gone.
 func (k *consents) add(g *ledger.Grant, host peer.Host, yes localapi.Consent) {
+	_, ended := k.living(g)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if g.Gone() {
 		return
 	}
-	now := time.Now()
 	yes.Scopes = ledger.ScopeSet(yes.Scopes)
-	kept := slices.DeleteFunc(k.running[g], func(c running) bool { return c.over(now) })
+	kept := slices.DeleteFunc(k.running[g], func(c running) bool { return ended[c.name()] })
 	same := slices.IndexFunc(kept, func(c running) bool { return c.instance == host.Instance && c.Mode == yes.Mode })
 	if same >= 0 {
 		yes.Scopes = ledger.ScopeSet(kept[same].Scopes, yes.Scopes)
@@ -99,13 +119,9 @@ func (k *consents) addOnce(g *ledger.Grant, host peer.Host, yes localapi.Consent
 
 // shown are the consents of g that end with the run of a host.
 func (k *consents) shown(g *ledger.Grant) (out []localapi.Consent) {
-	now := time.Now()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, c := range k.running[g] {
-		if !c.over(now) {
-			out = append(out, c.Consent)
-		}
+	living, _ := k.living(g)
+	for _, c := range living {
+		out = append(out, c.Consent)
 	}
 	return out
 }
