@@ -45,7 +45,7 @@ const (
 type Fault struct {
 	Kind      Kind
 	There     bool   // it is about the client at the enterprise
-	GrantType string // of the whole client
+	grantType string // of the whole client
 }
 
 var faults = map[Kind]string{
@@ -66,14 +66,14 @@ var faults = map[Kind]string{
 }
 
 func (f *Fault) Error() string {
-	return strings.ReplaceAll(faults[f.Kind], "{type}", untrusted.Text(f.GrantType, 100))
+	return strings.ReplaceAll(faults[f.Kind], "{type}", untrusted.Text(f.grantType, 100))
 }
 
 // Check looks whether c is one that the person can have at an issuer: which secret, key, file and enterprise goes with which
 // grant type. An error is a *[Fault]. What keys and files hold is not looked at: to check a draft, any text stands in for what
 // has yet to be read.
 func (c Client) Check() error {
-	fault := func(kind Kind) error { return &Fault{Kind: kind, GrantType: c.GrantType} }
+	fault := func(kind Kind) error { return &Fault{Kind: kind, grantType: c.GrantType} }
 	if kind := c.identity(); kind != 0 {
 		return fault(kind)
 	}
