@@ -5,8 +5,9 @@ import (
 	"log/slog"
 	"os/signal"
 	"syscall"
+	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/valetkey/valetkey/bridge"
 	"github.com/valetkey/valetkey/localapi"
@@ -20,18 +21,27 @@ It ends when its input does. What it has to say to you goes to standard error.`
 
 const gatewayOrigin = "http://valetkey"
 
-func bridgeFlags(f *pflag.FlagSet, o *options) {
-	f.DurationVar(&o.timeout, "timeout", 0, "`DURATION` one request may take at most (default 1h)")
-	f.BoolVar(&o.verbose, "verbose", false, "say more on standard error")
-	noStartFlag(f, o)
+type bridging struct {
+	*program
+	timeout          time.Duration
+	verbose, noStart bool
 }
 
-func (p *program) bridge(ctx context.Context, o *options, args []string) error {
-	if o.timeout < 0 {
+func newBridge(p *program) *cobra.Command {
+	v := &bridging{program: p}
+	c := verb("bridge URL|NAME", "be an MCP server on stdio, in front of one at a URL", bridgeHelp, 1, 1, v.run)
+	c.Flags().DurationVar(&v.timeout, "timeout", 0, "`DURATION` one request may take at most (default 1h)")
+	c.Flags().BoolVar(&v.verbose, "verbose", false, "say more on standard error")
+	noStartFlag(c, &v.noStart)
+	return c
+}
+
+func (v *bridging) run(ctx context.Context, args []string) error {
+	if v.timeout < 0 {
 		return usage("bridge", "--timeout cannot be negative")
 	}
-	p.starts = !o.noStart
-	server, err := p.server(ctx, args[0])
+	v.starts = !v.noStart
+	server, err := v.server(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -39,7 +49,7 @@ func (p *program) bridge(ctx context.Context, o *options, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.client()
+	c, err := v.client()
 	if err != nil {
 		return err
 	}
@@ -50,11 +60,11 @@ func (p *program) bridge(ctx context.Context, o *options, args []string) error {
 	// session at the server is ended.
 	signal.Ignore(syscall.SIGPIPE)
 	level := slog.LevelWarn
-	if o.verbose {
+	if v.verbose {
 		level = slog.LevelInfo
 	}
-	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime}))
-	return bridge.New(bridge.Config{Client: c.HTTP(), URL: gatewayOrigin + path, Limit: o.timeout, Log: log}).Run(ctx, p.stdin, p.stdout)
+	log := slog.New(slog.NewTextHandler(v.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime}))
+	return bridge.New(bridge.Config{Client: c.HTTP(), URL: gatewayOrigin + path, Limit: v.timeout, Log: log}).Run(ctx, v.stdin, v.stdout)
 }
 
 // withoutTime leaves out the time: hosts write their own before each line.

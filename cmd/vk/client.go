@@ -6,51 +6,76 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/valetkey/valetkey/client"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/localapi"
 )
 
-func clientFlags(f *pflag.FlagSet, o *options) {
-	f.StringVar(&o.clientID, "client-id", "", "the client `ID`")
-	f.BoolVar(&o.secretStdin, "secret-stdin", false, "read the client secret from standard input")
-	f.BoolVar(&o.keyStdin, "key-stdin", false, "read a private key (PEM) from standard input, in place of a secret")
-	f.StringVar(&o.keyID, "key-id", "", "the key's `ID` at the issuer, where it wants one")
-	f.StringVar(&o.grantType, "grant-type", "", "the `TYPE` client_credentials: the client gets tokens by itself")
-	f.StringVar(&o.assertionFile, "assertion-file", "", "a `FILE` in which your platform says who this workload is; it is read for each token")
-	f.StringVar(&o.enterprise, "enterprise", "", "the `ISSUER` of your enterprise, where you sign in and which speaks for you")
-	f.StringVar(&o.enterpriseID, "enterprise-client-id", "", "the client `ID` there")
-	f.BoolVar(&o.enterpriseSecretStdin, "enterprise-secret-stdin", false, "read the client secret there from standard input, on the line after the other one")
-	f.BoolVar(&o.enterpriseKeyStdin, "enterprise-key-stdin", false, "read a private key (PEM) from standard input, in place of it")
-	f.StringVar(&o.enterpriseKeyID, "enterprise-key-id", "", "that key's `ID`")
-	f.StringVar(&o.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
-	f.BoolVar(&o.remove, "remove", false, "remove the client ID that was set")
+const clientHelp = `Sets a client ID that you got from the issuer of a server, for issuers that do not
+let programs register themselves. Valet Key asks you to confirm it. A client secret
+or a private key is read from standard input, never from the command line.
+
+You sign in with it by browser, unless you say otherwise:
+
+  --grant-type client_credentials --secret-stdin (or --key-stdin)
+      the client gets tokens by itself
+  --assertion-file FILE
+      so it does, with the identity that your platform gives this workload
+  --enterprise ISSUER --enterprise-client-id ID
+      you sign in at your enterprise, which speaks for you at the server's issuer`
+
+type registration struct {
+	*program
+	clientID, keyID, grantType, assertionFile, issuer string
+	enterprise, enterpriseID, enterpriseKeyID         string
+	secretStdin, keyStdin                             bool
+	enterpriseSecretStdin, enterpriseKeyStdin, remove bool
 }
 
-func (p *program) register(ctx context.Context, o *options, args []string) error {
-	ours, err := o.client()
+func newClient(p *program) *cobra.Command {
+	v := &registration{program: p}
+	c := verb("client URL|NAME", "set the client ID you got from an issuer", clientHelp, 1, 1, v.run)
+	f := c.Flags()
+	f.StringVar(&v.clientID, "client-id", "", "the client `ID`")
+	f.BoolVar(&v.secretStdin, "secret-stdin", false, "read the client secret from standard input")
+	f.BoolVar(&v.keyStdin, "key-stdin", false, "read a private key (PEM) from standard input, in place of a secret")
+	f.StringVar(&v.keyID, "key-id", "", "the key's `ID` at the issuer, where it wants one")
+	f.StringVar(&v.grantType, "grant-type", "", "the `TYPE` client_credentials: the client gets tokens by itself")
+	f.StringVar(&v.assertionFile, "assertion-file", "", "a `FILE` in which your platform says who this workload is; it is read for each token")
+	f.StringVar(&v.enterprise, "enterprise", "", "the `ISSUER` of your enterprise, where you sign in and which speaks for you")
+	f.StringVar(&v.enterpriseID, "enterprise-client-id", "", "the client `ID` there")
+	f.BoolVar(&v.enterpriseSecretStdin, "enterprise-secret-stdin", false, "read the client secret there from standard input, on the line after the other one")
+	f.BoolVar(&v.enterpriseKeyStdin, "enterprise-key-stdin", false, "read a private key (PEM) from standard input, in place of it")
+	f.StringVar(&v.enterpriseKeyID, "enterprise-key-id", "", "that key's `ID`")
+	f.StringVar(&v.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
+	f.BoolVar(&v.remove, "remove", false, "remove the client ID that was set")
+	return c
+}
+
+func (v *registration) run(ctx context.Context, args []string) error {
+	ours, err := v.client()
 	if err != nil {
 		return err
 	}
-	if err := p.readStdin(ctx, o, &ours); err != nil {
+	if err := v.readStdin(ctx, &ours); err != nil {
 		return err
 	}
-	req := localapi.RegistrationRequest{Sent: client.Send(ours), Remove: o.remove}
-	if req.Resource, err = p.server(ctx, args[0]); err != nil {
+	req := localapi.RegistrationRequest{Sent: client.Send(ours), Remove: v.remove}
+	if req.Resource, err = v.server(ctx, args[0]); err != nil {
 		return err
 	}
-	done, err := askPerson(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Registered, error) {
+	done, err := askPerson(v.program, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Registered, error) {
 		return c.Register(ctx, req)
 	})
 	if err != nil {
 		return err
 	}
-	if o.remove {
-		return p.print(fmt.Sprintf("the client ID for %s is removed\n", clean(done.Issuer)))
+	if v.remove {
+		return v.print(fmt.Sprintf("the client ID for %s is removed\n", clean(done.Issuer)))
 	}
-	return p.print(fmt.Sprintf("client ID %s is set for %s\n", clean(done.ClientID), clean(done.Issuer)))
+	return v.print(fmt.Sprintf("client ID %s is set for %s\n", clean(done.ClientID), clean(done.Issuer)))
 }
 
 // misused says which flags do not go together. What else is wrong with a client, the app says.
@@ -64,22 +89,22 @@ var misused = map[client.Kind]string{
 
 // client is the one that the flags name, once it is seen that they go together. Standard input is yet to be read: a word
 // stands in for each secret.
-func (o *options) client() (client.Client, error) {
-	if o.remove {
-		if o.clientID != "" || o.grantType != "" || o.assertionFile != "" || o.enterprise != "" || o.secretStdin || o.keyStdin {
+func (v *registration) client() (client.Client, error) {
+	if v.remove {
+		if v.clientID != "" || v.grantType != "" || v.assertionFile != "" || v.enterprise != "" || v.secretStdin || v.keyStdin {
 			return client.Client{}, usage("client", "--remove takes no other flag but --issuer")
 		}
-		return client.Client{Issuer: o.issuer}, nil
+		return client.Client{Issuer: v.issuer}, nil
 	}
-	c := client.Client{Issuer: o.issuer, ClientID: o.clientID, Secret: standIn(o.secretStdin), Key: standIn(o.keyStdin), KeyID: o.keyID, GrantType: o.grantType}
-	if o.enterprise != "" || o.enterpriseID != "" || o.enterpriseSecretStdin || o.enterpriseKeyStdin || o.enterpriseKeyID != "" {
+	c := client.Client{Issuer: v.issuer, ClientID: v.clientID, Secret: standIn(v.secretStdin), Key: standIn(v.keyStdin), KeyID: v.keyID, GrantType: v.grantType}
+	if v.enterprise != "" || v.enterpriseID != "" || v.enterpriseSecretStdin || v.enterpriseKeyStdin || v.enterpriseKeyID != "" {
 		c.Enterprise = &client.Enterprise{Client: client.Client{
-			Issuer: o.enterprise, ClientID: o.enterpriseID, Secret: standIn(o.enterpriseSecretStdin), Key: standIn(o.enterpriseKeyStdin), KeyID: o.enterpriseKeyID,
+			Issuer: v.enterprise, ClientID: v.enterpriseID, Secret: standIn(v.enterpriseSecretStdin), Key: standIn(v.enterpriseKeyStdin), KeyID: v.enterpriseKeyID,
 		}}
 	}
-	if o.assertionFile != "" {
+	if v.assertionFile != "" {
 		var err error
-		if c.AssertionFile, err = filepath.Abs(o.assertionFile); err != nil {
+		if c.AssertionFile, err = filepath.Abs(v.assertionFile); err != nil {
 			return c, err
 		}
 	}
@@ -98,7 +123,7 @@ func standIn(wanted bool) secret.Text {
 }
 
 // readStdin reads what the flags say that standard input holds into c.
-func (p *program) readStdin(ctx context.Context, o *options, c *client.Client) error {
+func (v *registration) readStdin(ctx context.Context, c *client.Client) error {
 	there := &client.Client{}
 	if c.Enterprise != nil {
 		there = &c.Enterprise.Client
@@ -110,22 +135,22 @@ func (p *program) readStdin(ctx context.Context, o *options, c *client.Client) e
 		name        string
 		into        *secret.Text
 	}{
-		{o.secretStdin, false, "client secret", &c.Secret},
-		{o.keyStdin, true, "private key", &c.Key},
-		{o.enterpriseSecretStdin, false, "client secret at the enterprise", &there.Secret},
-		{o.enterpriseKeyStdin, true, "private key for the enterprise", &there.Key},
+		{v.secretStdin, false, "client secret", &c.Secret},
+		{v.keyStdin, true, "private key", &c.Key},
+		{v.enterpriseSecretStdin, false, "client secret at the enterprise", &there.Secret},
+		{v.enterpriseKeyStdin, true, "private key for the enterprise", &there.Key},
 	} {
-		if s.wanted && s.key && isTerminal(p.stdin) {
+		if s.wanted && s.key && isTerminal(v.stdin) {
 			return usage("client", "a key is more than one line: give its file, as in vk client … --key-stdin < key.pem")
 		}
 		if s.wanted {
 			what, into = append(what, s.name), append(into, s.into)
 		}
 	}
-	if len(what) > 1 && (o.keyStdin || o.enterpriseKeyStdin) {
+	if len(what) > 1 && (v.keyStdin || v.enterpriseKeyStdin) {
 		return usage("client", "standard input holds one key and nothing else")
 	}
-	secrets, err := readSecrets(ctx, p.stdin, p.stderr, what...)
+	secrets, err := readSecrets(ctx, v.stdin, v.stderr, what...)
 	for i, s := range secrets {
 		*into[i] = s
 	}

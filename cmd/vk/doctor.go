@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -54,25 +56,31 @@ func (e *examination) section(heading string) {
 	e.rows = nil
 }
 
-func (p *program) doctor(ctx context.Context, _ *options, _ []string) error {
-	env, err := p.machine()
+type doctor struct{ *program }
+
+func newDoctor(p *program) *cobra.Command {
+	return verb("doctor", "look whether everything is as it should be", doctorHelp, 0, 0, doctor{p}.run)
+}
+
+func (v doctor) run(ctx context.Context, _ []string) error {
+	env, err := v.machine()
 	if err != nil {
 		return err
 	}
 	e := &examination{}
-	running := p.examineApp(ctx, e, env)
+	running := v.examineApp(ctx, e, env)
 	e.section("Valet Key")
 	if running {
-		p.examineServers(ctx, e)
+		v.examineServers(ctx, e)
 		e.section("Servers")
 	}
 	for _, h := range hosts.All() {
 		examineHost(e, env, h)
 	}
 	e.section("Hosts")
-	p.examineLeftovers(e, env)
+	v.examineLeftovers(e, env)
 	e.section("Tokens that other programs keep in plain files")
-	if err := p.print(e.out.String()); err != nil {
+	if err := v.print(e.out.String()); err != nil {
 		return err
 	}
 	if e.bad {
@@ -87,8 +95,8 @@ var openers = map[string][]string{
 	"darwin": {"open"},
 }
 
-func (p *program) examineApp(ctx context.Context, e *examination, env hosts.Env) (running bool) {
-	s, err := ask(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Status, error) { return c.Status(ctx) })
+func (v doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) (running bool) {
+	s, err := ask(v.program, ctx, (*localapi.Client).Status)
 	if err != nil {
 		e.find(wrong, "app", err.Error()+hintOf(err))
 	} else {
@@ -133,8 +141,8 @@ func hintOf(err error) string {
 	return ""
 }
 
-func (p *program) examineServers(ctx context.Context, e *examination) {
-	all, err := p.grants(ctx)
+func (v doctor) examineServers(ctx context.Context, e *examination) {
+	all, err := v.grants(ctx)
 	if err != nil {
 		e.find(wrong, "list", err.Error())
 		return
@@ -185,9 +193,9 @@ func canRun(env hosts.Env, program string) bool {
 	return err == nil && info.Mode().IsRegular() && (env.OS == "windows" || info.Mode()&0o111 != 0)
 }
 
-func (p *program) examineLeftovers(e *examination, env hosts.Env) {
+func (v doctor) examineLeftovers(e *examination, env hosts.Env) {
 	for _, l := range hosts.Leftovers(env) {
-		mark, how := note, fmt.Sprintf("%s, %v, written %s", l.Program, l.Mode, relative(l.Modified, p.now()))
+		mark, how := note, fmt.Sprintf("%s, %v, written %s", l.Program, l.Mode, relative(l.Modified, v.now()))
 		if l.Exposed {
 			mark, how = wrong, how+": other users can read it; run: chmod 600 "+l.Path
 		}

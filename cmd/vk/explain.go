@@ -10,21 +10,21 @@ import (
 
 // explain says what is in the token that the request would get, as far as Valet Key looks at it. The token itself does
 // not come here.
-func (p *program) explain(ctx context.Context, o *options, req localapi.TokenRequest) error {
+func (v *token) explain(ctx context.Context, req localapi.TokenRequest) error {
 	asking := askPerson[localapi.Explained]
-	if o.noInteraction {
+	if v.alone {
 		asking = ask[localapi.Explained]
 	}
-	found, err := asking(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Explained, error) { return c.Explain(ctx, req) })
+	found, err := asking(v.program, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Explained, error) { return c.Explain(ctx, req) })
 	switch {
 	case err != nil:
 		return err
-	case o.json:
-		return p.printJSON(found)
+	case v.json:
+		return v.printJSON(found)
 	}
 	expires := "the issuer did not say"
 	if !found.ExpiresAt.IsZero() {
-		expires = relative(found.ExpiresAt, p.now())
+		expires = relative(found.ExpiresAt, v.now())
 	}
 	out := "The token for " + clean(found.Resource) + " " + checkWords(found.Check.Result) + "\n" + table("  ", [][]string{
 		{"issuer", clean(found.Issuer)}, {"account", orDash(clean(found.Account))}, {"scopes", orDash(clean(found.Scope))}, {"expires", expires},
@@ -35,7 +35,7 @@ func (p *program) explain(ctx context.Context, o *options, req localapi.TokenReq
 			out += fmt.Sprintf("  expected  %s\n  found     %s\n", clean(f.Expected), orDash(clean(f.Found)))
 		}
 	}
-	return p.print(out)
+	return v.print(out)
 }
 
 func checkWords(result string) string {

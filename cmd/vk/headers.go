@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -36,37 +36,46 @@ It answers in under 3 s and never waits for you: if you must allow something or
 sign in, Valet Key asks you meanwhile, and the host gets what it takes for "not
 now". --host says which host it is.`
 
-func headersFlags(f *pflag.FlagSet, o *options) {
-	f.StringVar(&o.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))
-	f.StringVar(&o.server, "server", "", "the `URL` of the server")
-	noStartFlag(f, o)
+type headers struct {
+	*program
+	host, at string
+	noStart  bool
 }
 
-// headers prints the headers for one server, or what the host takes for a miss: an empty object makes Claude Code go on
+func newHeaders(p *program) *cobra.Command {
+	v := &headers{program: p}
+	c := verb("headers", "print the headers for a server, for a host that asks", headersHelp, 0, 0, v.run)
+	c.Flags().StringVar(&v.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))
+	c.Flags().StringVar(&v.at, "server", "", "the `URL` of the server")
+	noStartFlag(c, &v.noStart)
+	return c
+}
+
+// run prints the headers for one server, or what the host takes for a miss: an empty object makes Claude Code go on
 // without a header, so that its own sign-in stays possible; the others want nothing on standard output and a failure.
-func (p *program) headers(ctx context.Context, o *options, _ []string) error {
+func (v *headers) run(ctx context.Context, _ []string) error {
 	switch {
-	case !slices.Contains(headerHosts, o.host):
+	case !slices.Contains(headerHosts, v.host):
 		return usage("headers", "--host must be one of: %s", strings.Join(headerHosts, ", "))
-	case o.server == "":
+	case v.at == "":
 		return usage("headers", "vk headers needs --server")
 	}
-	p.starts = !o.noStart
-	token, err := bounded(p, ctx, headersLimit, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) {
+	v.starts = !v.noStart
+	token, err := bounded(v.program, ctx, headersLimit, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) {
 		return c.Token(ctx, localapi.TokenRequest{
-			Resource: o.server, MinValidS: int(headersMinValid / time.Second), Interaction: localapi.InteractionAsk, RerunS: headersRerunS,
+			Resource: v.at, MinValidS: int(headersMinValid / time.Second), Interaction: localapi.InteractionAsk, RerunS: headersRerunS,
 		})
 	})
-	headers := map[string]string{}
+	found := map[string]string{}
 	switch {
 	case err == nil:
-		headers["Authorization"] = token.TokenType + " " + token.AccessToken.Reveal()
-	case o.host != hostClaudeCode || errors.Is(err, context.Canceled):
+		found["Authorization"] = token.TokenType + " " + token.AccessToken.Reveal()
+	case v.host != hostClaudeCode || errors.Is(err, context.Canceled):
 		return err
 	default:
-		p.complain(err)
+		v.complain(err)
 	}
-	e := json.NewEncoder(p.stdout)
+	e := json.NewEncoder(v.stdout)
 	e.SetEscapeHTML(false)
-	return e.Encode(headers)
+	return e.Encode(found)
 }

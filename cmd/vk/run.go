@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/valetkey/valetkey/hosts"
@@ -64,21 +65,58 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	case "--version":
 		args = append([]string{"version"}, args[1:]...)
 	}
-	v := find(args[0])
-	if v == nil {
-		return usage("", "there is no verb %q", args[0])
+	root := p.root()
+	if find(root, args[0]) == nil {
+		return noVerb(args[0])
 	}
-	var o options
-	flags := v.flagSet(&o)
-	if err := flags.Parse(args[1:]); errors.Is(err, pflag.ErrHelp) {
-		return p.print(v.help())
-	} else if err != nil {
-		return usage(v.name, "%v", err)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+func init() {
+	cobra.EnableCommandSorting = false // help has an order of its own
+	cobra.MousetrapHelpText = ""       // vk started from a file manager does what it does anywhere
+}
+
+// root is vk with all its verbs, in the order of help.
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{Use: "vk", SilenceErrors: true, SilenceUsage: true}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c.Name(), "%v", err) })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { p.print(explained(c)) })
+	root.AddCommand(newToken(p), newStart(p), newSignIn(p), newList(p), newShow(p), newForget(p), newStatus(p), newClient(p),
+		newConnect(p), newDisconnect(p), newImport(p), newDoctor(p), newBridge(p), newHeaders(p), newVersion(p))
+	help := newHelp(p, root)
+	root.SetHelpCommand(help)
+	root.AddCommand(help)
+	return root
+}
+
+// verb makes a verb of vk. use is its name and what its arguments are called; run gets between least and most of them.
+func verb(use, short, long string, least, most int, run func(context.Context, []string) error) *cobra.Command {
+	name, args, _ := strings.Cut(use, " ")
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long,
+		Args: func(_ *cobra.Command, given []string) error {
+			if n := len(given); n < least || n > most {
+				return usage(name, "vk %s takes %s", name, takes(args, least, most))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args) },
 	}
-	if n := flags.NArg(); n < v.minArgs || n > v.maxArgs {
-		return usage(v.name, "vk %s takes %s", v.name, v.takes())
-	}
-	return v.run(p, ctx, &o, flags.Args())
+	c.Flags().SortFlags = false
+	return c
+}
+
+func jsonFlag(c *cobra.Command, wanted *bool) {
+	c.Flags().BoolVar(wanted, "json", false, "print JSON")
+}
+
+func noStartFlag(c *cobra.Command, wanted *bool) {
+	c.Flags().BoolVar(wanted, "no-start", false, "do not start Valet Key where it does not run")
 }
 
 // usage is the error of a wrong command line.

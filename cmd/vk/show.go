@@ -2,49 +2,37 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"github.com/spf13/cobra"
 
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/quirk"
 )
 
-func (p *program) grants(ctx context.Context) (*localapi.Grants, error) {
-	return ask(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grants, error) { return c.Grants(ctx) })
+const showHelp = `Shows what Valet Key has for a server: the issuer, each account, the scopes you
+granted, and what you allowed to which host.`
+
+type show struct {
+	*program
+	json bool
 }
 
-func (p *program) list(ctx context.Context, o *options, _ []string) error {
-	all, err := p.grants(ctx)
-	switch {
-	case err != nil:
-		return err
-	case o.json:
-		return p.printJSON(all)
-	case len(all.Grants) == 0:
-		fmt.Fprintln(p.stderr, "vk: no server yet\n  to add one, run: vk signin URL")
-		return nil
-	}
-	rows := [][]string{{"NAME", "SERVER", "ACCOUNT", "STATE", "TOKEN", "HOSTS"}}
-	for _, g := range all.Grants {
-		var hosts []string
-		for _, c := range g.Consents {
-			hosts = append(hosts, clean(c.HostName))
-		}
-		slices.Sort(hosts)
-		rows = append(rows, []string{clean(shortName(g.Server)), clean(g.Server), orDash(clean(g.Account)), stateWords(g.State), p.expiry(g), orDash(strings.Join(slices.Compact(hosts), ", "))})
-	}
-	return p.print(table("", rows))
+func newShow(p *program) *cobra.Command {
+	v := &show{program: p}
+	c := verb("show URL|NAME", "show one server: accounts, scopes, hosts", showHelp, 1, 1, v.run)
+	jsonFlag(c, &v.json)
+	return c
 }
 
-func (p *program) show(ctx context.Context, o *options, args []string) error {
-	server, err := p.server(ctx, args[0])
+func (v *show) run(ctx context.Context, args []string) error {
+	server, err := v.server(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	all, err := p.grants(ctx)
+	all, err := v.grants(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,21 +42,21 @@ func (p *program) show(ctx context.Context, o *options, args []string) error {
 	if len(found) == 0 {
 		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", server).WithHint("run: vk list")
 	}
-	if o.json {
-		return p.printJSON(localapi.Grants{Grants: found})
+	if v.json {
+		return v.printJSON(localapi.Grants{Grants: found})
 	}
 	var out strings.Builder
 	for i, g := range found {
 		if i > 0 {
 			out.WriteString("\n")
 		}
-		out.WriteString(p.describe(g))
+		out.WriteString(v.describe(g))
 	}
-	return p.print(out.String())
+	return v.print(out.String())
 }
 
 // describe is one grant in full.
-func (p *program) describe(g localapi.Grant) string {
+func (v *show) describe(g localapi.Grant) string {
 	title := clean(g.Server)
 	if g.Name != "" {
 		title += fmt.Sprintf(" (calls itself %q)", clean(g.Name))
@@ -90,8 +78,8 @@ func (p *program) describe(g localapi.Grant) string {
 	}
 	rows := [][]string{
 		{"resource", clean(g.Resource)}, {"issuer", issuer}, {"account", orDash(clean(g.Account))}, {"state", state},
-		{"scopes", orDash(clean(strings.Join(g.Scopes, " ")))}, {"signed in", relative(g.SignedInAt, p.now())}, {"refreshed", relative(g.RefreshedAt, p.now())},
-		{"token", "expires " + p.expiry(g)}, {"renewable", renewable},
+		{"scopes", orDash(clean(strings.Join(g.Scopes, " ")))}, {"signed in", relative(g.SignedInAt, v.now())}, {"refreshed", relative(g.RefreshedAt, v.now())},
+		{"token", "expires " + v.expiry(g)}, {"renewable", renewable},
 	}
 	if g.ExpiresAt.IsZero() {
 		rows[7][1] = "-"
@@ -113,7 +101,7 @@ func (p *program) describe(g localapi.Grant) string {
 	for _, c := range g.Consents {
 		mode := modeWords(c.Mode)
 		if !c.ExpiresAt.IsZero() {
-			mode += ", ends " + relative(c.ExpiresAt, p.now())
+			mode += ", ends " + relative(c.ExpiresAt, v.now())
 		}
 		rows = append(rows, []string{label, fmt.Sprintf("%s (%s): %s", clean(c.HostName), mode, orDash(clean(strings.Join(c.Scopes, " "))))})
 		rows = append(rows, []string{"", clean(c.Host) + ", known by " + c.Level.String()})
@@ -123,95 +111,4 @@ func (p *program) describe(g localapi.Grant) string {
 		rows = append(rows, []string{label, "-"})
 	}
 	return title + "\n" + table("  ", rows)
-}
-
-func (p *program) status(ctx context.Context, o *options, _ []string) error {
-	s, err := ask(p, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Status, error) { return c.Status(ctx) })
-	switch {
-	case err != nil:
-		return err
-	case o.json:
-		return p.printJSON(s)
-	}
-	servers := fmt.Sprint(s.Servers)
-	if s.SignIns > 0 {
-		servers += fmt.Sprintf(" (%d to sign in to again)", s.SignIns)
-	}
-	return p.print(table("", [][]string{
-		{"Valet Key", clean(s.Version) + " is running, process " + fmt.Sprint(s.PID)},
-		{"questions", faceWords(s.Face)},
-		{"waiting", fmt.Sprint(s.Waiting)},
-		{"keychain", clean(s.Keychain)},
-		{"servers", servers},
-	}))
-}
-
-// printJSON prints v as the app sent it, indented for people.
-func (p *program) printJSON(v any) error {
-	e := json.NewEncoder(p.stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-func (p *program) expiry(g localapi.Grant) string { return relative(g.ExpiresAt, p.now()) }
-
-// named names a grant in a sentence.
-func named(g localapi.Grant) string {
-	if g.Account == "" {
-		return clean(g.Server)
-	}
-	return clean(g.Server) + " as " + clean(g.Account)
-}
-
-func stateWords(state string) string {
-	switch state {
-	case localapi.StateSignIn:
-		return "sign in again"
-	case localapi.StateUnsaved:
-		return "not saved"
-	case localapi.StateUnavailable:
-		return "issuer away"
-	}
-	return clean(state)
-}
-
-func modeWords(mode string) string {
-	switch mode {
-	case localapi.ModeRunning:
-		return "while it runs"
-	case localapi.ModeHour:
-		return "1 hour"
-	}
-	return clean(mode)
-}
-
-func faceWords(face string) string {
-	switch face {
-	case "window":
-		return "in a window"
-	case "terminal":
-		return "on the terminal that runs Valet Key"
-	case "policy":
-		return "nobody is asked: a policy file answers"
-	}
-	return clean(face)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// table aligns rows in columns, without blanks at the ends of lines.
-func table(indent string, rows [][]string) string {
-	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(w, indent+strings.Join(row, "\t"))
-	}
-	w.Flush()
-	return out.String()
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 )
@@ -19,13 +21,13 @@ import (
 const (
 	startLimit  = 5 * time.Second       // for the app to answer once it was started
 	startGlance = 20 * time.Millisecond // between two looks whether it does
+)
 
-	startHelp = `Starts Valet Key in the background, if it does not run, and waits until it answers.
+const startHelp = `Starts Valet Key in the background, if it does not run, and waits until it answers.
 It is looked for beside vk, then in PATH.
 
 vk token, vk bridge and vk headers do the same by themselves on a Linux desktop, but
 not after you quit Valet Key, nor where VK_SOCK is set; --no-start keeps them from it.`
-)
 
 // startVar is set by who runs the app at an address of their own, and starts it in their own way.
 const startVar = "VK_SOCK"
@@ -61,14 +63,20 @@ func startApart(addr string) error {
 	return nil
 }
 
-func (p *program) start(ctx context.Context, _ *options, _ []string) error {
-	addr, err := p.address()
+type start struct{ *program }
+
+func newStart(p *program) *cobra.Command {
+	return verb("start", "start Valet Key, if it does not run", startHelp, 0, 0, start{p}.run)
+}
+
+func (v start) run(ctx context.Context, _ []string) error {
+	addr, err := v.address()
 	if err != nil {
 		return err
 	}
 	switch answers, err := appAnswers(ctx, addr); {
 	case answers:
-		return p.print("Valet Key is running already\n")
+		return v.print("Valet Key is running already\n")
 	case err != nil:
 		return err
 	}
@@ -82,7 +90,7 @@ func (p *program) start(ctx context.Context, _ *options, _ []string) error {
 	if err := launch(ctx, app, addr); err != nil {
 		return err
 	}
-	return p.print("Valet Key is running\n")
+	return v.print("Valet Key is running\n")
 }
 
 // appAnswers looks once whether the app answers. An app that is not there, or not yet, is no error.

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/valetkey/valetkey/internal/untrusted"
+	"github.com/valetkey/valetkey/localapi"
 )
 
 // clean makes text from elsewhere safe for a terminal: servers choose their own names, and issuers the words of their
@@ -42,4 +46,74 @@ func relative(t, now time.Time) string {
 	default:
 		return words(d) + " ago"
 	}
+}
+
+// printJSON prints v as the app sent it, indented for people.
+func (p *program) printJSON(v any) error {
+	e := json.NewEncoder(p.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func (p *program) expiry(g localapi.Grant) string { return relative(g.ExpiresAt, p.now()) }
+
+// named names a grant in a sentence.
+func named(g localapi.Grant) string {
+	if g.Account == "" {
+		return clean(g.Server)
+	}
+	return clean(g.Server) + " as " + clean(g.Account)
+}
+
+func stateWords(state string) string {
+	switch state {
+	case localapi.StateSignIn:
+		return "sign in again"
+	case localapi.StateUnsaved:
+		return "not saved"
+	case localapi.StateUnavailable:
+		return "issuer away"
+	}
+	return clean(state)
+}
+
+func modeWords(mode string) string {
+	switch mode {
+	case localapi.ModeRunning:
+		return "while it runs"
+	case localapi.ModeHour:
+		return "1 hour"
+	}
+	return clean(mode)
+}
+
+func faceWords(face string) string {
+	switch face {
+	case "window":
+		return "in a window"
+	case "terminal":
+		return "on the terminal that runs Valet Key"
+	case "policy":
+		return "nobody is asked: a policy file answers"
+	}
+	return clean(face)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// table aligns rows in columns, without blanks at the ends of lines.
+func table(indent string, rows [][]string) string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, indent+strings.Join(row, "\t"))
+	}
+	w.Flush()
+	return out.String()
 }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const disconnectHelp = `Takes a server out of a host's configuration file again, exactly what vk connect
+put there. What you granted to Valet Key stays; vk forget takes that back.`
+
+type disconnect struct {
+	*program
+	yes bool
+}
+
+func newDisconnect(p *program) *cobra.Command {
+	v := &disconnect{program: p}
+	c := verb("disconnect HOST URL|NAME", "take a server from a host again", disconnectHelp, 2, 2, v.run)
+	c.Flags().BoolVar(&v.yes, "yes", false, "write without asking")
+	return c
+}
+
+func (v *disconnect) run(ctx context.Context, args []string) error {
+	env, err := v.machine()
+	if err != nil {
+		return err
+	}
+	h, err := hostCalled("disconnect", args[0])
+	if err != nil {
+		return err
+	}
+	name := args[1]
+	switch had, err := connection(h, env, name); {
+	case err == nil:
+		name = had.Name
+	case !errors.Is(err, errNotConnected):
+		return v.byHand(h, err)
+	case strings.Contains(name, "://"):
+		return localapi.Errorf(localapi.ErrUnknownServer, "%s does not have %s through Valet Key", h.Name, clean(name)).WithHint("run: vk connect --list")
+	}
+	change, err := h.Disconnect(env, name)
+	if err != nil {
+		return v.byHand(h, err)
+	}
+	said := fmt.Sprintf("These lines go out of %s:\n\n%s\n", clean(change.File), indented(change.Lines))
+	if err := v.settle(ctx, v.yes, change, said); err != nil {
+		return err
+	}
+	return v.print(fmt.Sprintf("%s no longer has %s. %s\n", h.Name, clean(name), h.Restart))
+}

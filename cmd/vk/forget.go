@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const forgetHelp = `Deletes what Valet Key has for a server, and revokes it at the issuer. The server
+need not be there any more. What the issuer would not revoke is said on standard
+error.`
+
+type forget struct {
+	*program
+	account string
+}
+
+func newForget(p *program) *cobra.Command {
+	v := &forget{program: p}
+	c := verb("forget URL|NAME", "forget a server, and revoke what it granted", forgetHelp, 1, 1, v.run)
+	c.Flags().StringVar(&v.account, "account", "", "forget this `ACCOUNT` only")
+	return c
+}
+
+func (v *forget) run(ctx context.Context, args []string) error {
+	server, err := v.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	req := localapi.ForgetRequest{Resource: server, Account: v.account}
+	forgotten, err := askPerson(v.program, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Forgotten, error) { return c.Forget(ctx, req) })
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, g := range forgotten.Grants {
+		fmt.Fprintf(&out, "forgot %s\n", named(g))
+	}
+	for _, sentence := range forgotten.NotRevoked {
+		fmt.Fprintln(v.stderr, "vk:", clean(sentence))
+	}
+	return v.print(out.String())
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/valetkey/valetkey/hosts"
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const (
+	importHelp = `Lists the remote servers that hosts on this machine have without Valet Key, and
+offers to add each to its host through Valet Key. It reads names and addresses
+only, never a token or a header: you sign in anew. The host's own entry stays
+until you remove it.`
+
+	importedSuffix = "-vk" // the host's own entry keeps its name
+)
+
+type importing struct{ *program }
+
+func newImport(p *program) *cobra.Command {
+	return verb("import", "offer the servers that hosts have without Valet Key", importHelp, 0, 0, importing{p}.run)
+}
+
+// run offers the servers that hosts have on their own, one by one.
+func (v importing) run(ctx context.Context, _ []string) error {
+	env, err := v.machine()
+	if err != nil {
+		return err
+	}
+	count := 0
+	for _, h := range hosts.All() {
+		content, err := h.Read(env)
+		if err != nil {
+			fmt.Fprintln(v.stderr, "vk:", clean(err.Error()))
+			continue
+		}
+		for _, r := range content.Remotes {
+			if slices.ContainsFunc(content.Entries, func(e hosts.Entry) bool { return localapi.SameServer(e.Server, r.Server) }) {
+				continue
+			}
+			count++
+			if err := v.importOne(ctx, env, h, r); err != nil {
+				return err
+			}
+		}
+	}
+	if count == 0 {
+		fmt.Fprintln(v.stderr, "vk: no host has a remote server without Valet Key")
+	}
+	return nil
+}
+
+func (v importing) importOne(ctx context.Context, env hosts.Env, h *hosts.Host, r hosts.Remote) error {
+	line := fmt.Sprintf("%s has %s, %s, %s\n", h.Name, clean(r.Name), clean(r.Server), remoteWords(r))
+	if r.Hidden {
+		return v.print(line + "  its address has more to it, which may be a secret: to add it, run vk connect yourself\n")
+	}
+	change, err := h.Connect(env, r.Server, importName(r), "")
+	if err != nil {
+		return v.print(line + "  cannot be added: " + clean(err.Error()) + "\n")
+	}
+	if !isTerminal(v.stdin) {
+		return v.print(line + fmt.Sprintf("  to add it, run: vk connect %s %s --name %s\n", h.Key, clean(r.Server), change.Entry.Name))
+	}
+	switch err := v.settle(ctx, false, change, line+v.announce(h, env, change)); {
+	case errors.Is(err, localapi.ErrConsentDenied):
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := v.afterwards(ctx, h, change); err != nil {
+		return err
+	}
+	return v.print(fmt.Sprintf("Its own entry, %s, is still there: remove it once this one works.\n\n", clean(r.Name)))
+}
+
+// importName is a name for a server next to the host's own entry.
+func importName(r hosts.Remote) string {
+	name := strings.Map(func(c rune) rune {
+		if c < 0x80 && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return c
+		}
+		return '-'
+	}, r.Name)
+	name = strings.TrimLeft(name, "-_")
+	return name[:min(len(name), 40)] + importedSuffix
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/valetkey/valetkey/localapi"
+)
+
+const tokenHelp = `Prints an access token for an MCP server, alone on standard output. If need be
+Valet Key asks you first, and opens your browser to sign in; vk waits for that.
+
+In a shell, keep the token out of other programs' arguments, which anybody can read:
+
+  curl -H @<(printf 'Authorization: Bearer %s' "$(vk token URL)") URL
+
+You are asked about the program that started vk, not about vk.
+
+With --explain vk prints, instead of the token, whether its signature, expiry,
+audience, issuer and scopes are right, what was expected and what was there.`
+
+type token struct {
+	*program
+	access
+	minValid                       time.Duration
+	reason                         string
+	json, explains, alone, noStart bool
+}
+
+func newToken(p *program) *cobra.Command {
+	v := &token{program: p}
+	c := verb("token URL|NAME", "print a token for a server", tokenHelp, 1, 1, v.run)
+	v.access.flags(c)
+	f := c.Flags()
+	f.DurationVar(&v.minValid, "min-valid", time.Minute, "`DURATION` the token must still live, such as 90s or 10m")
+	f.BoolVar(&v.alone, "no-interaction", false, "never ask you anything: fail instead")
+	f.StringVar(&v.reason, "reason", "", "`TEXT` to show you in the question")
+	f.BoolVar(&v.json, "json", false, "print the whole answer as JSON")
+	f.BoolVar(&v.explains, "explain", false, "print what Valet Key found in the token, and not the token")
+	noStartFlag(c, &v.noStart)
+	return c
+}
+
+func (v *token) run(ctx context.Context, args []string) error {
+	if v.minValid < 0 {
+		return usage("token", "--min-valid cannot be negative")
+	}
+	v.starts = !v.noStart
+	server, err := v.server(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	req := localapi.TokenRequest{
+		Resource: server, Account: v.account, Scopes: v.split(), Reason: v.reason,
+		MinValidS: int((v.minValid + time.Second - 1) / time.Second),
+	}
+	if v.alone {
+		req.Interaction = localapi.InteractionNone
+	}
+	if v.explains {
+		return v.explain(ctx, req)
+	}
+	asking := askPerson[localapi.Token]
+	if v.alone {
+		asking = ask[localapi.Token]
+	}
+	got, err := asking(v.program, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) { return c.Token(ctx, req) })
+	if err != nil {
+		return err
+	}
+	if v.json {
+		return v.printJSON(got)
+	}
+	return v.print(got.AccessToken.Reveal() + "\n")
+}
+
+// access is what a person may narrow a request to.
+type access struct {
+	scopes  []string
+	account string
+}
+
+func (a *access) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&a.scopes, "scope", nil, "a `SCOPE` to ask for; give the flag once for each")
+	c.Flags().StringVar(&a.account, "account", "", "the `ACCOUNT`, by the name you gave it")
+}
+
+// split takes apart scopes that were given as one argument with spaces, as scope parameters are written.
+func (a *access) split() []string { return strings.Fields(strings.Join(a.scopes, " ")) }
