@@ -203,16 +203,13 @@ func (m *mainWindow) setClient(key string, w face.WishClient, issuer string) {
 
 // checkAddress tells early what can be told without asking the server.
 func checkAddress(typed string) (string, *localapi.Error) {
-	typed = strings.TrimSpace(typed)
 	wrong := func(words string) (string, *localapi.Error) {
 		return "", localapi.Errorf(localapi.ErrBadRequest, "%s", words)
 	}
-	if typed == "" {
+	if strings.TrimSpace(typed) == "" {
 		return wrong("Type the address of an MCP server first.")
 	}
-	if !strings.Contains(typed, "://") {
-		typed = "https://" + typed
-	}
+	typed = localapi.TypedServer(typed)
 	u, err := url.Parse(typed)
 	switch {
 	case err != nil || u.Hostname() == "" || strings.ContainsAny(typed, " \t"):

@@ -135,6 +135,15 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
+// TypedServer is the URL of a server as a person types it: https:// may be left out.
+func TypedServer(typed string) string {
+	typed = strings.TrimSpace(typed)
+	if !strings.Contains(typed, "://") {
+		typed = "https://" + typed
+	}
+	return typed
+}
+
 // SameServer reports whether two URLs name the same server as far as a person cares. It only picks what to show.
 func SameServer(a, b string) bool {
 	plain := func(s string) string {

@@ -186,6 +186,17 @@ func (c chanWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+func TestTypedServer(t *testing.T) {
+	for typed, want := range map[string]string{
+		"mcp.example.com/mcp": "https://mcp.example.com/mcp", " mcp.example.com ": "https://mcp.example.com", "https://a/mcp": "https://a/mcp",
+		"http://127.0.0.1:1/mcp": "http://127.0.0.1:1/mcp", "localhost:8443": "https://localhost:8443",
+	} {
+		if got := TypedServer(typed); got != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
+		}
+	}
+}
+
 func TestSameServer(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
