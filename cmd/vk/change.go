@@ -16,7 +16,13 @@ import (
 func hostCalled(verb, key string) (*hosts.Host, error) {
 	h, ok := hosts.Lookup(key)
 	if !ok {
-		return nil, usage(verb, "there is no host called %q here", key)
+		e := usage(verb, "there is no host called %q here", key)
+		var keys []string
+		for _, h := range hosts.All() {
+			keys = append(keys, h.Key)
+		}
+		e.Hint = didYouMean(key, keys...) + e.Hint
+		return nil, e
 	}
 	return h, nil
 }
@@ -146,7 +152,7 @@ func connection(h *hosts.Host, env hosts.Env, wanted string) (hosts.Entry, error
 		if e.Name == wanted {
 			return e, nil
 		}
-		if localapi.SameServer(e.Server, wanted) {
+		if localapi.SameServer(e.Server, address(wanted)) {
 			found, named = e, append(named, e.Name)
 		}
 	}

@@ -33,6 +33,7 @@ type connect struct {
 func newConnect(p *program) *cobra.Command {
 	v := &connect{program: p}
 	c := verb("connect HOST URL", "give a host a server through Valet Key", fmt.Sprintf(connectHelp, hostKeys()), 0, 2, v.run)
+	c.SuggestFor = []string{"add", "install"}
 	f := c.Flags()
 	f.BoolVar(&v.list, "list", false, "list the hosts on this machine and the servers each has")
 	f.StringVar(&v.name, "name", "", "the `NAME` of the server in the host")
@@ -73,7 +74,7 @@ func (v *connect) run(ctx context.Context, args []string) error {
 	if had, err := connection(h, env, args[1]); err == nil {
 		return v.print(fmt.Sprintf("%s has %s already, as %s\n", h.Name, clean(had.Server), clean(had.Name)))
 	}
-	change, err := h.Connect(env, args[1], v.name, hosts.Channel(v.via))
+	change, err := h.Connect(env, address(args[1]), v.name, hosts.Channel(v.via))
 	if err != nil {
 		return v.byHand(h, err)
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 )
 
@@ -22,6 +22,7 @@ type disconnect struct {
 func newDisconnect(p *program) *cobra.Command {
 	v := &disconnect{program: p}
 	c := verb("disconnect HOST URL|NAME", "take a server from a host again", disconnectHelp, 2, 2, v.run)
+	c.SuggestFor = []string{"uninstall"}
 	c.Flags().BoolVar(&v.yes, "yes", false, "write without asking")
 	return c
 }
@@ -41,11 +42,14 @@ func (v *disconnect) run(ctx context.Context, args []string) error {
 		name = had.Name
 	case !errors.Is(err, errNotConnected):
 		return v.byHand(h, err)
-	case strings.Contains(name, "://"):
-		return localapi.Errorf(localapi.ErrUnknownServer, "%s does not have %s through Valet Key", h.Name, clean(name)).WithHint("run: vk connect --list")
+	case isAddress(name):
+		return localapi.Errorf(localapi.ErrUnknownServer, "%s does not have %s through Valet Key", h.Name, clean(address(name))).WithHint("run: vk connect --list")
 	}
 	change, err := h.Disconnect(env, name)
 	if err != nil {
+		if e, ok := errors.AsType[*localapi.Error](err); ok && errors.Is(e, localapi.ErrUnknownServer) {
+			e.Hint = didYouMean(name, entryNames(h, env)...) + e.Hint
+		}
 		return v.byHand(h, err)
 	}
 	said := fmt.Sprintf("These lines go out of %s:\n\n%s\n", clean(change.File), indented(change.Lines))
@@ -53,4 +57,14 @@ func (v *disconnect) run(ctx context.Context, args []string) error {
 		return err
 	}
 	return v.print(fmt.Sprintf("%s no longer has %s. %s\n", h.Name, clean(name), h.Restart))
+}
+
+// entryNames are the names under which a host has servers through Valet Key.
+func entryNames(h *hosts.Host, env hosts.Env) (names []string) {
+	if content, err := h.Read(env); err == nil {
+		for _, e := range content.Entries {
+			names = append(names, clean(e.Name))
+		}
+	}
+	return names
 }

@@ -59,7 +59,9 @@ func (e *examination) section(heading string) {
 type doctor struct{ *program }
 
 func newDoctor(p *program) *cobra.Command {
-	return verb("doctor", "look whether everything is as it should be", doctorHelp, 0, 0, doctor{p}.run)
+	c := verb("doctor", "look whether everything is as it should be", doctorHelp, 0, 0, doctor{p}.run)
+	c.SuggestFor = []string{"check"}
+	return c
 }
 
 func (v doctor) run(ctx context.Context, _ []string) error {

@@ -22,6 +22,7 @@ type forget struct {
 func newForget(p *program) *cobra.Command {
 	v := &forget{program: p}
 	c := verb("forget URL|NAME", "forget a server, and revoke what it granted", forgetHelp, 1, 1, v.run)
+	c.SuggestFor = []string{"logout", "signout", "sign-out", "revoke", "remove", "rm", "delete"}
 	c.Flags().StringVar(&v.account, "account", "", "forget this `ACCOUNT` only")
 	return c
 }

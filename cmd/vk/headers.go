@@ -63,7 +63,7 @@ func (v *headers) run(ctx context.Context, _ []string) error {
 	v.starts = !v.noStart
 	token, err := bounded(v.program, ctx, headersLimit, func(c *localapi.Client, ctx context.Context) (*localapi.Token, error) {
 		return c.Token(ctx, localapi.TokenRequest{
-			Resource: v.at, MinValidS: int(headersMinValid / time.Second), Interaction: localapi.InteractionAsk, RerunS: headersRerunS,
+			Resource: address(v.at), MinValidS: int(headersMinValid / time.Second), Interaction: localapi.InteractionAsk, RerunS: headersRerunS,
 		})
 	})
 	found := map[string]string{}

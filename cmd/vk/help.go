@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ func (v help) run(_ context.Context, args []string) error {
 	if len(args) == 1 {
 		c := find(v.root, args[0])
 		if c == nil {
-			return noVerb(args[0])
+			return noVerb(v.root, args[0])
 		}
 		return v.print(explained(c))
 	}
@@ -68,7 +69,21 @@ func find(root *cobra.Command, name string) *cobra.Command {
 	return nil
 }
 
-func noVerb(word string) error { return usage("", "there is no verb %q", word) }
+// noVerb is the error of a verb that there is none of, and asks whether a near one was meant.
+func noVerb(root *cobra.Command, word string) error {
+	e := usage("", "there is no verb %q", word)
+	var names []string
+	for _, c := range root.Commands() {
+		if slices.Contains(c.SuggestFor, word) {
+			names = []string{c.Name()}
+			word = c.Name()
+			break
+		}
+		names = append(names, c.Name())
+	}
+	e.Hint = didYouMean(word, names...) + e.Hint
+	return e
+}
 
 // takes says in words what arguments a verb takes that calls them args.
 func takes(args string, least, most int) string {

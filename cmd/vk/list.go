@@ -22,6 +22,7 @@ type list struct {
 func newList(p *program) *cobra.Command {
 	v := &list{program: p}
 	c := verb("list", "list the servers you gave Valet Key access to", listHelp, 0, 0, v.run)
+	c.SuggestFor = []string{"ls", "servers"}
 	jsonFlag(c, &v.json)
 	return c
 }

@@ -67,7 +67,7 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	}
 	root := p.root()
 	if find(root, args[0]) == nil {
-		return noVerb(args[0])
+		return noVerb(root, args[0])
 	}
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
@@ -120,7 +120,7 @@ func noStartFlag(c *cobra.Command, wanted *bool) {
 }
 
 // usage is the error of a wrong command line.
-func usage(verb, format string, args ...any) error {
+func usage(verb, format string, args ...any) *localapi.Error {
 	hint := "run: vk help"
 	if verb != "" {
 		hint += " " + verb

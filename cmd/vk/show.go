@@ -23,6 +23,7 @@ type show struct {
 func newShow(p *program) *cobra.Command {
 	v := &show{program: p}
 	c := verb("show URL|NAME", "show one server: accounts, scopes, hosts", showHelp, 1, 1, v.run)
+	c.SuggestFor = []string{"info", "describe"}
 	jsonFlag(c, &v.json)
 	return c
 }
@@ -36,11 +37,15 @@ func (v *show) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	var known []string
+	for _, g := range all.Grants {
+		known = append(known, clean(g.Server))
+	}
 	found := slices.DeleteFunc(all.Grants, func(g localapi.Grant) bool {
 		return !localapi.SameServer(g.Server, server) && !localapi.SameServer(g.Resource, server)
 	})
 	if len(found) == 0 {
-		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", server).WithHint("run: vk list")
+		return localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server %s", server).WithHint("%srun: vk list", didYouMean(server, known...))
 	}
 	if v.json {
 		return v.printJSON(localapi.Grants{Grants: found})

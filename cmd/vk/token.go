@@ -33,6 +33,7 @@ type token struct {
 func newToken(p *program) *cobra.Command {
 	v := &token{program: p}
 	c := verb("token URL|NAME", "print a token for a server", tokenHelp, 1, 1, v.run)
+	c.SuggestFor = []string{"get"}
 	v.access.flags(c)
 	f := c.Flags()
 	f.DurationVar(&v.minValid, "min-valid", time.Minute, "`DURATION` the token must still live, such as 90s or 10m")

@@ -282,6 +282,9 @@ func TestNames(t *testing.T) {
 		"host with its port":          {[]string{linear, port}, "mcp.linear.app:8443", port, nil},
 		"without the scheme":          {[]string{linear, "https://mcp.linear.app/other"}, "mcp.linear.app/mcp", linear, nil},
 		"a part of a name is no name": {[]string{linear}, "lin", "", []string{"knows no server called lin", "one of these names: linear"}},
+		"one letter too many":         {[]string{linear, "https://mcp.sentry.dev/mcp"}, "linnear", "", []string{"knows no server called linnear", "did you mean linear? "}},
+		"an address without https":    {[]string{linear}, "mcp.new.example/mcp", "https://mcp.new.example/mcp", nil},
+		"a host and port":             {nil, "localhost:8080", "https://localhost:8080", nil},
 		"nothing known":               {nil, "linear", "", []string{"knows no server called linear", "vk signin URL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -302,6 +305,17 @@ func TestNames(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDidYouMean(t *testing.T) {
+	known := []string{"start", "status", "list", "linear", "token"}
+	for typed, want := range map[string]string{
+		"tokne": "token", "toke": "token", "stauts": "status", "stat": "status", "TOKEN": "token", "lsit": "list", "line": "linear", "x": "", "": "", "tok en": "token", "quite other": "", "ab": "",
+	} {
+		if got := didYouMean(typed, known...); got != "did you mean "+want+"? " && got+want != "" {
+			t.Errorf("%s: %q, want %q", typed, got, want)
+		}
 	}
 }
 
@@ -331,8 +345,12 @@ func TestAppEnv(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for args, says := range map[string]string{
 		"":                                  "vk: vk needs a verb\n  run: vk help\n",
-		"tokne":                             "vk: there is no verb \"tokne\"\n  run: vk help\n",
-		"help tokne":                        "vk: there is no verb \"tokne\"\n  run: vk help\n",
+		"tokne":                             "vk: there is no verb \"tokne\"\n  did you mean token? run: vk help\n",
+		"help tokne":                        "vk: there is no verb \"tokne\"\n  did you mean token? run: vk help\n",
+		"login a":                           "vk: there is no verb \"login\"\n  did you mean signin? run: vk help\n",
+		"xyzzy":                             "vk: there is no verb \"xyzzy\"\n  run: vk help\n",
+		"connect curser https://a":          "vk: there is no host called \"curser\" here\n  did you mean cursor? run: vk help connect\n",
+		"--bogus list":                      "vk: there is no verb \"--bogus\"\n  run: vk help\n",
 		"help a b":                          "vk: vk help takes at most one argument\n  run: vk help help\n",
 		"token":                             "vk: vk token takes one argument, the URL or NAME of a server\n  run: vk help token\n",
 		"token a b":                         "vk: vk token takes one argument, the URL or NAME of a server\n  run: vk help token\n",
