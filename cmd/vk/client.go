@@ -31,7 +31,8 @@ type registration struct {
 	clientID, keyID, grantType, assertionFile, issuer string
 	enterprise, enterpriseID, enterpriseKeyID         string
 	secretStdin, keyStdin                             bool
-	enterpriseSecretStdin, enterpriseKeyStdin, remove bool
+	enterpriseSecretStdin, enterpriseKeyStdin         bool
+	remove, json                                      bool
 }
 
 func newClient(p *program) *cobra.Command {
@@ -51,6 +52,7 @@ func newClient(p *program) *cobra.Command {
 	f.StringVar(&v.enterpriseKeyID, "enterprise-key-id", "", "that key's `ID`")
 	f.StringVar(&v.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
 	f.BoolVar(&v.remove, "remove", false, "remove the client ID that was set")
+	jsonFlag(c, &v.json)
 	return c
 }
 
@@ -71,6 +73,9 @@ func (v *registration) run(ctx context.Context, args []string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if v.json {
+		return v.printJSON(done)
 	}
 	if v.remove {
 		return v.print(fmt.Sprintf("the client ID for %s is removed\n", clean(done.Issuer)))

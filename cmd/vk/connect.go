@@ -26,8 +26,8 @@ three ways in; the best one that the host has is taken if you name none:
 
 type connect struct {
 	*program
-	name, via            string
-	list, yes, printOnly bool
+	name, via                  string
+	list, yes, printOnly, json bool
 }
 
 func newConnect(p *program) *cobra.Command {
@@ -40,6 +40,7 @@ func newConnect(p *program) *cobra.Command {
 	f.StringVar(&v.via, "via", "", "the `WAY` in: gateway, helper or bridge")
 	f.BoolVar(&v.yes, "yes", false, "write without asking")
 	f.BoolVar(&v.printOnly, "print", false, "print the entry and write nothing")
+	f.BoolVar(&v.json, "json", false, "with --list: print JSON")
 	return c
 }
 
@@ -66,6 +67,8 @@ func (v *connect) run(ctx context.Context, args []string) error {
 		return v.listHosts(env)
 	case v.list || len(args) != 2:
 		return usage("connect", "vk connect takes a host and the URL of a server, or --list alone")
+	case v.json:
+		return usage("connect", "--json goes with --list only")
 	}
 	h, err := hostCalled("connect", args[0])
 	if err != nil {
@@ -88,38 +91,30 @@ func (v *connect) run(ctx context.Context, args []string) error {
 }
 
 func (v *connect) listHosts(env hosts.Env) error {
-	var out strings.Builder
+	all := listing{Hosts: []listed{}}
 	for _, h := range hosts.All() {
 		if h.Found(env) == "" {
 			continue
 		}
-		fmt.Fprintf(&out, "%s (%s)\n  %s\n", h.Name, h.Key, clean(h.File(env)))
-		content, err := h.Read(env)
-		if err != nil {
-			fmt.Fprintf(&out, "    cannot be read: %s\n", clean(hosts.Cause(err).Error()))
-			continue
-		}
-		var rows [][]string
+		l, content := lookAt(h, env)
 		for _, e := range content.Entries {
-			rows = append(rows, []string{clean(e.Name), clean(e.Server), "through Valet Key, by " + string(e.Via)})
+			l.Servers = append(l.Servers, listedServer{Name: e.Name, Server: e.Server, Via: e.Via})
 		}
 		for _, r := range content.Remotes {
-			rows = append(rows, []string{clean(r.Name), clean(r.Server), remoteWords(r)})
+			l.Servers = append(l.Servers, remoteServer(r))
 		}
-		if len(rows) == 0 {
-			rows = [][]string{{"no remote server"}}
-		}
-		out.WriteString(table("    ", rows))
+		all.Hosts = append(all.Hosts, l)
 	}
-	if out.Len() == 0 {
+	if v.json {
+		return v.printJSON(all)
+	}
+	if len(all.Hosts) == 0 {
 		fmt.Fprintln(v.stderr, "vk: no host was found on this machine")
 	}
-	return v.print(out.String())
-}
-
-func remoteWords(r hosts.Remote) string {
-	if r.Bridge != "" {
-		return "without Valet Key, through " + r.Bridge
+	for _, l := range all.Hosts {
+		if err := v.print(l.text()); err != nil {
+			return err
+		}
 	}
-	return "without Valet Key"
+	return nil
 }

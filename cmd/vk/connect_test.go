@@ -47,6 +47,11 @@ func TestHostsGolden(t *testing.T) {
 		{"disconnect", "disconnect codex https://mcp.example.com/mcp --yes", busy, false, ""},
 		{"import", "import", busy, false, ""},
 		{"doctor", "doctor", busy, false, `{"version":"1.2.3","pid":4711,"face":"window","keychain":"the keychain is locked","servers":2,"sign_ins_needed":1,"waiting":1}`},
+		{"doctor-json", "doctor --json", busy, false, `{"version":"1.2.3","pid":4711,"face":"window","keychain":"the keychain is locked","servers":2,"sign_ins_needed":1,"waiting":1}`},
+		{"list-json", "connect --list --json", busy, false, ""},
+		{"none-json", "connect --list --json", nil, false, ""},
+		{"import-json", "import --json", busy, false, ""},
+		{"import-json-none", "import --json", nil, false, ""},
 		{"doctor-away", "doctor", nil, true, ""},
 		{"doctor-well", "doctor", map[string]string{".cursor/mcp.json": busy[".cursor/mcp.json"][:strings.Index(busy[".cursor/mcp.json"], `, "gone"`)] + "}}"}, false, `{"version":"1.2.3","pid":4711,"face":"terminal","keychain":"ok"}`},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,70 +26,100 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 const somethingToDo = exitCode(1)
 
-// examination is what vk doctor found so far.
-type examination struct {
-	out  strings.Builder
-	rows [][]string
-	bad  bool
+// finding is one thing that vk doctor looked at.
+type finding struct {
+	Section string `json:"section"`
+	Result  string `json:"result"`
+	Subject string `json:"subject"`
+	Text    string `json:"text"`
 }
 
-// What stands before a finding.
+// What a finding may be, and what stands before it.
 const (
 	fine  = "ok"
-	note  = "--"
-	wrong = "!!"
+	note  = "note"
+	wrong = "problem"
 )
 
-func (e *examination) find(mark, what, how string) {
-	e.bad = e.bad || mark == wrong
-	e.rows = append(e.rows, []string{mark, clean(what), clean(how)})
+var marks = map[string]string{fine: "ok", note: "--", wrong: "!!"}
+
+// sections are the sections of findings, in the order they are looked at, with what stands over each.
+var sections = []struct{ name, heading string }{
+	{"valetkey", "Valet Key"}, {"servers", "Servers"}, {"hosts", "Hosts"}, {"files", "Tokens that other programs keep in plain files"},
 }
 
-// section ends the findings under a heading.
-func (e *examination) section(heading string) {
-	if len(e.rows) == 0 {
-		return
-	}
-	if e.out.Len() > 0 {
-		e.out.WriteString("\n")
-	}
-	e.out.WriteString(heading + "\n" + table("  ", e.rows))
-	e.rows = nil
+// examination is what vk doctor found so far.
+type examination struct {
+	section  string // of the next finding
+	findings []finding
 }
 
-type doctor struct{ *program }
+func (e *examination) find(result, subject, text string) {
+	e.findings = append(e.findings, finding{e.section, result, subject, text})
+}
+
+func (e *examination) well() bool {
+	return !slices.ContainsFunc(e.findings, func(f finding) bool { return f.Result == wrong })
+}
+
+// text is what a person reads of the findings.
+func (e *examination) text() string {
+	var parts []string
+	for _, s := range sections {
+		var rows [][]string
+		for _, f := range e.findings {
+			if f.Section == s.name {
+				rows = append(rows, []string{marks[f.Result], clean(f.Subject), clean(f.Text)})
+			}
+		}
+		if rows != nil {
+			parts = append(parts, s.heading+"\n"+table("  ", rows))
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+type doctor struct {
+	*program
+	json bool
+}
 
 func newDoctor(p *program) *cobra.Command {
-	c := verb("doctor", "look whether everything is as it should be", doctorHelp, 0, 0, doctor{p}.run)
+	v := &doctor{program: p}
+	c := verb("doctor", "look whether everything is as it should be", doctorHelp, 0, 0, v.run)
 	c.SuggestFor = []string{"check"}
+	jsonFlag(c, &v.json)
 	return c
 }
 
-func (v doctor) run(ctx context.Context, _ []string) error {
+func (v *doctor) run(ctx context.Context, _ []string) error {
 	env, err := v.machine()
 	if err != nil {
 		return err
 	}
-	e := &examination{}
-	running := v.examineApp(ctx, e, env)
-	e.section("Valet Key")
-	if running {
+	e := &examination{section: "valetkey"}
+	if v.examineApp(ctx, e, env) {
+		e.section = "servers"
 		v.examineServers(ctx, e)
-		e.section("Servers")
 	}
+	e.section = "hosts"
 	for _, h := range hosts.All() {
 		examineHost(e, env, h)
 	}
-	e.section("Hosts")
+	e.section = "files"
 	v.examineLeftovers(e, env)
-	e.section("Tokens that other programs keep in plain files")
-	if err := v.print(e.out.String()); err != nil {
-		return err
+	if v.json {
+		err = v.printJSON(struct {
+			OK       bool      `json:"ok"`
+			Findings []finding `json:"findings"`
+		}{e.well(), e.findings})
+	} else {
+		err = v.print(e.text())
 	}
-	if e.bad {
-		return somethingToDo
+	if err == nil && !e.well() {
+		err = somethingToDo
 	}
-	return nil
+	return err
 }
 
 // openers are the programs that show a page, of which one must be there.
@@ -97,7 +128,7 @@ var openers = map[string][]string{
 	"darwin": {"open"},
 }
 
-func (v doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) (running bool) {
+func (v *doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) (running bool) {
 	s, err := ask(v.program, ctx, (*localapi.Client).Status)
 	if err != nil {
 		e.find(wrong, "app", err.Error()+hintOf(err))
@@ -105,7 +136,7 @@ func (v doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) (
 		running = true
 		e.find(fine, "app", fmt.Sprintf("%s is running, process %d", s.Version, s.PID))
 		e.find(fine, "socket", env.Socket+", and it is yours") // the client has looked who answers before it said a word
-		e.find(markOf(s.Keychain == "ok"), "keychain", s.Keychain)
+		e.find(resultOf(s.Keychain == "ok"), "keychain", s.Keychain)
 		e.find(fine, "questions", faceWords(s.Face))
 		if s.Waiting > 0 {
 			e.find(wrong, "waiting", fmt.Sprintf("questions for you: %d", s.Waiting))
@@ -128,7 +159,7 @@ func (v doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) (
 	return running
 }
 
-func markOf(good bool) string {
+func resultOf(good bool) string {
 	if good {
 		return fine
 	}
@@ -143,7 +174,7 @@ func hintOf(err error) string {
 	return ""
 }
 
-func (v doctor) examineServers(ctx context.Context, e *examination) {
+func (v *doctor) examineServers(ctx context.Context, e *examination) {
 	all, err := v.grants(ctx)
 	if err != nil {
 		e.find(wrong, "list", err.Error())
@@ -157,7 +188,7 @@ func (v doctor) examineServers(ctx context.Context, e *examination) {
 		if g.State == localapi.StateSignIn {
 			how += "; run: vk signin " + g.Server
 		}
-		e.find(markOf(g.State == localapi.StateReady), named(g), how)
+		e.find(resultOf(g.State == localapi.StateReady), named(g), how)
 	}
 }
 
@@ -183,7 +214,7 @@ func examineHost(e *examination, env hosts.Env, h *hosts.Host) {
 		}
 	}
 	for _, r := range content.Remotes {
-		e.find(note, h.Name+": "+r.Name, r.Server+", "+remoteWords(r))
+		e.find(note, h.Name+": "+r.Name, r.Server+", "+remoteServer(r).way())
 	}
 	if len(content.Entries)+len(content.Remotes) == 0 {
 		e.find(note, h.Name, "no remote server")
@@ -195,12 +226,12 @@ func canRun(env hosts.Env, program string) bool {
 	return err == nil && info.Mode().IsRegular() && (env.OS == "windows" || info.Mode()&0o111 != 0)
 }
 
-func (v doctor) examineLeftovers(e *examination, env hosts.Env) {
+func (v *doctor) examineLeftovers(e *examination, env hosts.Env) {
 	for _, l := range hosts.Leftovers(env) {
-		mark, how := note, fmt.Sprintf("%s, %v, written %s", l.Program, l.Mode, relative(l.Modified, v.now()))
+		result, how := note, fmt.Sprintf("%s, %v, written %s", l.Program, l.Mode, relative(l.Modified, v.now()))
 		if l.Exposed {
-			mark, how = wrong, how+": other users can read it; run: chmod 600 "+l.Path
+			result, how = wrong, how+": other users can read it; run: chmod 600 "+l.Path
 		}
-		e.find(mark, l.Path, how)
+		e.find(result, l.Path, how)
 	}
 }

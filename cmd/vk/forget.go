@@ -17,6 +17,7 @@ error.`
 type forget struct {
 	*program
 	account string
+	json    bool
 }
 
 func newForget(p *program) *cobra.Command {
@@ -24,6 +25,7 @@ func newForget(p *program) *cobra.Command {
 	c := verb("forget URL|NAME", "forget a server, and revoke what it granted", forgetHelp, 1, 1, v.run)
 	c.SuggestFor = []string{"logout", "signout", "sign-out", "revoke", "remove", "rm", "delete"}
 	c.Flags().StringVar(&v.account, "account", "", "forget this `ACCOUNT` only")
+	jsonFlag(c, &v.json)
 	return c
 }
 
@@ -36,6 +38,9 @@ func (v *forget) run(ctx context.Context, args []string) error {
 	forgotten, err := askPerson(v.program, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Forgotten, error) { return c.Forget(ctx, req) })
 	if err != nil {
 		return err
+	}
+	if v.json {
+		return v.printJSON(forgotten)
 	}
 	var out strings.Builder
 	for _, g := range forgotten.Grants {

@@ -22,17 +22,26 @@ until you remove it.`
 	importedSuffix = "-vk" // the host's own entry keeps its name
 )
 
-type importing struct{ *program }
+type importing struct {
+	*program
+	json bool
+}
 
 func newImport(p *program) *cobra.Command {
-	return verb("import", "offer the servers that hosts have without Valet Key", importHelp, 0, 0, importing{p}.run)
+	v := &importing{program: p}
+	c := verb("import", "offer the servers that hosts have without Valet Key", importHelp, 0, 0, v.run)
+	c.Flags().BoolVar(&v.json, "json", false, "print JSON, and offer nothing")
+	return c
 }
 
 // run offers the servers that hosts have on their own, one by one.
-func (v importing) run(ctx context.Context, _ []string) error {
+func (v *importing) run(ctx context.Context, _ []string) error {
 	env, err := v.machine()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case v.json:
+		return v.printJSON(importable(env))
 	}
 	count := 0
 	for _, h := range hosts.All() {
@@ -41,10 +50,7 @@ func (v importing) run(ctx context.Context, _ []string) error {
 			fmt.Fprintln(v.stderr, "vk:", clean(err.Error()))
 			continue
 		}
-		for _, r := range content.Remotes {
-			if slices.ContainsFunc(content.Entries, func(e hosts.Entry) bool { return localapi.SameServer(e.Server, r.Server) }) {
-				continue
-			}
+		for _, r := range alone(content) {
 			count++
 			if err := v.importOne(ctx, env, h, r); err != nil {
 				return err
@@ -57,10 +63,42 @@ func (v importing) run(ctx context.Context, _ []string) error {
 	return nil
 }
 
-func (v importing) importOne(ctx context.Context, env hosts.Env, h *hosts.Host, r hosts.Remote) error {
-	line := fmt.Sprintf("%s has %s, %s, %s\n", h.Name, clean(r.Name), clean(r.Server), remoteWords(r))
+// alone are the servers that a host has without Valet Key and not through it as well.
+func alone(c *hosts.Content) []hosts.Remote {
+	return slices.DeleteFunc(slices.Clone(c.Remotes), func(r hosts.Remote) bool {
+		return slices.ContainsFunc(c.Entries, func(e hosts.Entry) bool { return localapi.SameServer(e.Server, r.Server) })
+	})
+}
+
+const hiddenWords = "its address has more to it, which may be a secret: to add it, run vk connect yourself"
+
+// importable lists what vk import would offer, and the files that it cannot read.
+func importable(env hosts.Env) listing {
+	all := listing{Hosts: []listed{}}
+	for _, h := range hosts.All() {
+		l, content := lookAt(h, env)
+		for _, r := range alone(content) {
+			s := remoteServer(r)
+			if change, err := h.Connect(env, r.Server, importName(r), ""); r.Hidden {
+				s.Problem = hiddenWords
+			} else if err != nil {
+				s.Problem = err.Error()
+			} else {
+				s.AddAs = change.Entry.Name
+			}
+			l.Servers = append(l.Servers, s)
+		}
+		if l.Error != "" || len(l.Servers) > 0 {
+			all.Hosts = append(all.Hosts, l)
+		}
+	}
+	return all
+}
+
+func (v *importing) importOne(ctx context.Context, env hosts.Env, h *hosts.Host, r hosts.Remote) error {
+	line := fmt.Sprintf("%s has %s, %s, %s\n", h.Name, clean(r.Name), clean(r.Server), remoteServer(r).way())
 	if r.Hidden {
-		return v.print(line + "  its address has more to it, which may be a secret: to add it, run vk connect yourself\n")
+		return v.print(line + "  " + hiddenWords + "\n")
 	}
 	change, err := h.Connect(env, r.Server, importName(r), "")
 	if err != nil {

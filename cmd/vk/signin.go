@@ -20,9 +20,9 @@ this sign-in and at later ones to the same server. You see it in the question.`
 type signIn struct {
 	*program
 	access
-	device bool
-	wanted map[string]*bool     // of quirks, by name
-	values map[string]*[]string // of quirks that have one
+	device, json bool
+	wanted       map[string]*bool     // of quirks, by name
+	values       map[string]*[]string // of quirks that have one
 }
 
 func newSignIn(p *program) *cobra.Command {
@@ -33,6 +33,7 @@ func newSignIn(p *program) *cobra.Command {
 	v.settingFlags(c, true)
 	c.Flags().BoolVar(&v.device, "device", false, "sign in on another device, with a code that Valet Key shows, where the issuer can do that")
 	v.settingFlags(c, false)
+	jsonFlag(c, &v.json)
 	return c
 }
 
@@ -70,6 +71,9 @@ func (v *signIn) run(ctx context.Context, args []string) error {
 	grant, err := askPerson(v.program, ctx, func(c *localapi.Client, ctx context.Context) (*localapi.Grant, error) { return c.SignIn(ctx, req) })
 	if err != nil {
 		return err
+	}
+	if v.json {
+		return v.printJSON(grant)
 	}
 	return v.print(fmt.Sprintf("signed in to %s\n", named(*grant)))
 }

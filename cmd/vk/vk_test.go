@@ -176,6 +176,8 @@ func noApp() (string, error) { return "/nonexistent/agent.sock", nil }
 
 // TestGolden compares what vk prints, at a fixed time, with testdata/*.golden.
 func TestGolden(t *testing.T) {
+	version = "1.2.3"
+	defer func() { version = "" }()
 	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return noon.Add(d).Format(time.RFC3339) }
 	full := `{"server":"https://mcp.example.com/mcp","resource":"https://mcp.example.com/mcp","name":"Example\u001b[31m Files","issuer":"https://issuer.example.com",
@@ -202,6 +204,8 @@ func TestGolden(t *testing.T) {
 			{"name":"audience","result":"failed","text":"The token is for another server.","expected":"https://mcp.example.com/mcp","found":"acc\u001b[31mount"},
 			{"name":"issuer","result":"accepted","text":"As you accepted.","expected":"https://a","found":"https://a/"},
 			{"name":"scope","result":"passed","text":"The token has no scope that was not asked for."}]}}`,
+		"signin": poor,
+		"client": `{"issuer":"https://issuer.example.com","client_id":"my-id"}`,
 		"forget": `{"grants":[` + full + `,` + poor + `],"not_revoked":["https://other.example has no revocation endpoint"]}`,
 	})
 	for _, args := range []string{
@@ -210,6 +214,7 @@ func TestGolden(t *testing.T) {
 		"show https://open.example/mcp", "show https://old.example/mcp",
 		"status", "status --json", "token --json https://mcp.example.com/mcp",
 		"token --explain https://mcp.example.com/mcp", "token --explain --json https://mcp.example.com/mcp", "forget https://mcp.example.com/mcp",
+		"forget --json https://mcp.example.com/mcp", "signin --json https://mcp.example.com/mcp", "client --json https://mcp.example.com/mcp --client-id my-id", "version --json",
 	} {
 		t.Run(args, func(t *testing.T) {
 			var out, errs bytes.Buffer
@@ -349,6 +354,7 @@ func TestUsage(t *testing.T) {
 		"help tokne":                        "vk: there is no verb \"tokne\"\n  did you mean token? run: vk help\n",
 		"login a":                           "vk: there is no verb \"login\"\n  did you mean signin? run: vk help\n",
 		"xyzzy":                             "vk: there is no verb \"xyzzy\"\n  run: vk help\n",
+		"connect cursor https://a --json":   "vk: --json goes with --list only\n  run: vk help connect\n",
 		"connect curser https://a":          "vk: there is no host called \"curser\" here\n  did you mean cursor? run: vk help connect\n",
 		"--bogus list":                      "vk: there is no verb \"--bogus\"\n  run: vk help\n",
 		"help a b":                          "vk: vk help takes at most one argument\n  run: vk help help\n",
