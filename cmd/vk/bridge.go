@@ -30,6 +30,7 @@ type bridging struct {
 func newBridge(p *program) *cobra.Command {
 	v := &bridging{program: p}
 	c := verb("bridge URL|NAME", "be an MCP server on stdio, in front of one at a URL", bridgeHelp, 1, 1, v.run)
+	c.ValidArgsFunction = p.completeServers
 	c.Flags().DurationVar(&v.timeout, "timeout", 0, "`DURATION` one request may take at most (default 1h)")
 	c.Flags().BoolVar(&v.verbose, "verbose", false, "say more on standard error")
 	noStartFlag(c, &v.noStart)

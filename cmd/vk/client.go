@@ -38,6 +38,7 @@ type registration struct {
 func newClient(p *program) *cobra.Command {
 	v := &registration{program: p}
 	c := verb("client URL|NAME", "set the client ID you got from an issuer", clientHelp, 1, 1, v.run)
+	c.ValidArgsFunction = p.completeServers
 	f := c.Flags()
 	f.StringVar(&v.clientID, "client-id", "", "the client `ID`")
 	f.BoolVar(&v.secretStdin, "secret-stdin", false, "read the client secret from standard input")
@@ -52,6 +53,10 @@ func newClient(p *program) *cobra.Command {
 	f.StringVar(&v.enterpriseKeyID, "enterprise-key-id", "", "that key's `ID`")
 	f.StringVar(&v.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
 	f.BoolVar(&v.remove, "remove", false, "remove the client ID that was set")
+	completeWords(c, "grant-type", "client_credentials")
+	c.RegisterFlagCompletionFunc("assertion-file", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault // files
+	})
 	jsonFlag(c, &v.json)
 	return c
 }

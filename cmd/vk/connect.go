@@ -34,6 +34,7 @@ func newConnect(p *program) *cobra.Command {
 	v := &connect{program: p}
 	c := verb("connect HOST URL", "give a host a server through Valet Key", fmt.Sprintf(connectHelp, hostKeys()), 0, 2, v.run)
 	c.SuggestFor = []string{"add", "install"}
+	c.ValidArgsFunction = v.complete
 	f := c.Flags()
 	f.BoolVar(&v.list, "list", false, "list the hosts on this machine and the servers each has")
 	f.StringVar(&v.name, "name", "", "the `NAME` of the server in the host")
@@ -41,7 +42,22 @@ func newConnect(p *program) *cobra.Command {
 	f.BoolVar(&v.yes, "yes", false, "write without asking")
 	f.BoolVar(&v.printOnly, "print", false, "print the entry and write nothing")
 	f.BoolVar(&v.json, "json", false, "with --list: print JSON")
+	completeWords(c, "via", "gateway", "helper", "bridge")
 	return c
+}
+
+// complete completes a host, and the URL of a server.
+func (v *connect) complete(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var words []cobra.Completion
+	switch len(args) {
+	case 0:
+		words = hostWords(func(*hosts.Host) bool { return true })
+	case 1:
+		for _, g := range v.known(c.Context()) {
+			words = append(words, clean(g.Server))
+		}
+	}
+	return completions(typed, words...)
 }
 
 // hostKeys lists the hosts that vk connect takes, for its help.

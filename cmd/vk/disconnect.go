@@ -23,8 +23,26 @@ func newDisconnect(p *program) *cobra.Command {
 	v := &disconnect{program: p}
 	c := verb("disconnect HOST URL|NAME", "take a server from a host again", disconnectHelp, 2, 2, v.run)
 	c.SuggestFor = []string{"uninstall"}
+	c.ValidArgsFunction = v.complete
 	c.Flags().BoolVar(&v.yes, "yes", false, "write without asking")
 	return c
+}
+
+// complete completes a host that has servers through Valet Key, and their names there.
+func (v *disconnect) complete(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	env, err := v.machine()
+	if err != nil {
+		return completions(typed)
+	}
+	switch len(args) {
+	case 0:
+		return completions(typed, hostWords(func(h *hosts.Host) bool { return len(entryNames(h, env)) > 0 })...)
+	case 1:
+		if h, ok := hosts.Lookup(args[0]); ok {
+			return completions(typed, entryNames(h, env)...)
+		}
+	}
+	return completions(typed)
 }
 
 func (v *disconnect) run(ctx context.Context, args []string) error {

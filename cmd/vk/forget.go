@@ -23,8 +23,10 @@ type forget struct {
 func newForget(p *program) *cobra.Command {
 	v := &forget{program: p}
 	c := verb("forget URL|NAME", "forget a server, and revoke what it granted", forgetHelp, 1, 1, v.run)
+	c.ValidArgsFunction = p.completeServers
 	c.SuggestFor = []string{"logout", "signout", "sign-out", "revoke", "remove", "rm", "delete"}
 	c.Flags().StringVar(&v.account, "account", "", "forget this `ACCOUNT` only")
+	p.completeGrant(c, "account", accountOf)
 	jsonFlag(c, &v.json)
 	return c
 }

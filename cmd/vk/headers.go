@@ -47,6 +47,8 @@ func newHeaders(p *program) *cobra.Command {
 	c := verb("headers", "print the headers for a server, for a host that asks", headersHelp, 0, 0, v.run)
 	c.Flags().StringVar(&v.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))
 	c.Flags().StringVar(&v.at, "server", "", "the `URL` of the server")
+	completeWords(c, "host", headerHosts...)
+	p.completeGrant(c, "server", func(g localapi.Grant) []string { return []string{g.Server} })
 	noStartFlag(c, &v.noStart)
 	return c
 }

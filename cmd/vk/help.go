@@ -30,7 +30,17 @@ type help struct {
 }
 
 func newHelp(p *program, root *cobra.Command) *cobra.Command {
-	return verb("help [VERB]", "explain vk, or one verb", "Explains vk, or one verb.", 0, 1, help{p, root}.run)
+	c := verb("help [VERB]", "explain vk, or one verb", "Explains vk, or one verb.", 0, 1, help{p, root}.run)
+	c.ValidArgsFunction = func(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var words []cobra.Completion
+		for _, c := range root.Commands() {
+			if len(args) == 0 && !c.Hidden {
+				words = append(words, cobra.CompletionWithDesc(c.Name(), c.Short))
+			}
+		}
+		return completions(typed, words...)
+	}
+	return c
 }
 
 func (v help) run(_ context.Context, args []string) error {
@@ -94,6 +104,8 @@ func takes(args string, least, most int) string {
 		return "two arguments: " + args
 	case least == 0:
 		return "at most one argument"
+	case !strings.Contains(args, "|"):
+		return "one argument: " + args
 	}
 	return "one argument, the " + strings.ReplaceAll(args, "|", " or ") + " of a server"
 }

@@ -66,7 +66,10 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 		args = append([]string{"version"}, args[1:]...)
 	}
 	root := p.root()
-	if find(root, args[0]) == nil {
+	switch {
+	case args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd:
+		plainFlags(root)
+	case find(root, args[0]) == nil:
 		return noVerb(root, args[0])
 	}
 	root.SetArgs(args)
@@ -81,13 +84,14 @@ func init() {
 // root is vk with all its verbs, in the order of help.
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{Use: "vk", SilenceErrors: true, SilenceUsage: true}
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // vk completion is ours
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c.Name(), "%v", err) })
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { p.print(explained(c)) })
 	root.AddCommand(newToken(p), newStart(p), newSignIn(p), newList(p), newShow(p), newForget(p), newStatus(p), newClient(p),
-		newConnect(p), newDisconnect(p), newImport(p), newDoctor(p), newBridge(p), newHeaders(p), newVersion(p))
+		newConnect(p), newDisconnect(p), newImport(p), newDoctor(p), newBridge(p), newHeaders(p), newCompletion(p, root), newVersion(p))
 	help := newHelp(p, root)
 	root.SetHelpCommand(help)
 	root.AddCommand(help)

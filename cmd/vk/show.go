@@ -23,6 +23,7 @@ type show struct {
 func newShow(p *program) *cobra.Command {
 	v := &show{program: p}
 	c := verb("show URL|NAME", "show one server: accounts, scopes, hosts", showHelp, 1, 1, v.run)
+	c.ValidArgsFunction = p.completeServers
 	c.SuggestFor = []string{"info", "describe"}
 	jsonFlag(c, &v.json)
 	return c

@@ -28,8 +28,9 @@ type signIn struct {
 func newSignIn(p *program) *cobra.Command {
 	v := &signIn{program: p, wanted: map[string]*bool{}, values: map[string]*[]string{}}
 	c := verb("signin URL|NAME", "sign in to a server", signInHelp, 1, 1, v.run)
+	c.ValidArgsFunction = p.completeServers
 	c.SuggestFor = []string{"login", "sign-in", "auth", "authorize"}
-	v.access.flags(c)
+	v.access.flags(p, c)
 	v.settingFlags(c, true)
 	c.Flags().BoolVar(&v.device, "device", false, "sign in on another device, with a code that Valet Key shows, where the issuer can do that")
 	v.settingFlags(c, false)

@@ -33,8 +33,9 @@ type token struct {
 func newToken(p *program) *cobra.Command {
 	v := &token{program: p}
 	c := verb("token URL|NAME", "print a token for a server", tokenHelp, 1, 1, v.run)
+	c.ValidArgsFunction = p.completeServers
 	c.SuggestFor = []string{"get"}
-	v.access.flags(c)
+	v.access.flags(p, c)
 	f := c.Flags()
 	f.DurationVar(&v.minValid, "min-valid", time.Minute, "`DURATION` the token must still live, such as 90s or 10m")
 	f.BoolVar(&v.alone, "no-interaction", false, "never ask you anything: fail instead")
@@ -84,9 +85,11 @@ type access struct {
 	account string
 }
 
-func (a *access) flags(c *cobra.Command) {
+func (a *access) flags(p *program, c *cobra.Command) {
 	c.Flags().StringArrayVar(&a.scopes, "scope", nil, "a `SCOPE` to ask for; give the flag once for each")
 	c.Flags().StringVar(&a.account, "account", "", "the `ACCOUNT`, by the name you gave it")
+	p.completeGrant(c, "scope", scopesOf)
+	p.completeGrant(c, "account", accountOf)
 }
 
 // split takes apart scopes that were given as one argument with spaces, as scope parameters are written.

@@ -25,7 +25,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files and scripts in testdata")
 
 func TestMain(m *testing.M) {
-	if os.Getenv(startVar) == "" { // no test may start the app of who runs it
+	if os.Getenv(startVar) == "" && os.Getenv("VK_TEST_START") == "" { // no test may start the app of who runs it
 		os.Setenv(startVar, "/nonexistent/agent.sock")
 	}
 	testscript.Main(m, map[string]func(){"vk": main})
@@ -209,7 +209,7 @@ func TestGolden(t *testing.T) {
 		"forget": `{"grants":[` + full + `,` + poor + `],"not_revoked":["https://other.example has no revocation endpoint"]}`,
 	})
 	for _, args := range []string{
-		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor", "help start",
+		"help", "help token", "help signin", "help list", "help show", "help forget", "help status", "help client", "help version", "help help", "help headers", "help bridge", "help connect", "help disconnect", "help import", "help doctor", "help start", "help completion",
 		"list", "list --json", "show https://mcp.example.com/mcp", "show --json http://127.0.0.1:8080/mcp", "show https://unknown.example/mcp", "show local-8080", "show example", "show mcp.example.com", "show nothing", "token --json example",
 		"show https://open.example/mcp", "show https://old.example/mcp",
 		"status", "status --json", "token --json https://mcp.example.com/mcp",
@@ -320,6 +320,54 @@ func TestDidYouMean(t *testing.T) {
 	} {
 		if got := didYouMean(typed, known...); got != "did you mean "+want+"? " && got+want != "" {
 			t.Errorf("%s: %q, want %q", typed, got, want)
+		}
+	}
+}
+
+// TestCompletionIsQuick: an app that does not answer at once is not waited for.
+func TestCompletionIsQuick(t *testing.T) {
+	if completeLimit > 300*time.Millisecond {
+		t.Errorf("a person may wait %v", completeLimit)
+	}
+	a := &app{}
+	address := a.serve(t, map[string]string{"grants": `{"wait":true}`})
+	for _, args := range [][]string{{"token", ""}, {"token", "--account", ""}, {"connect", "cursor", ""}} {
+		var out, errs bytes.Buffer
+		begin := time.Now()
+		code := run(t.Context(), append([]string{"__complete"}, args...), nil, &out, &errs, address)
+		if code != 0 || out.String() != ":4\n" {
+			t.Errorf("%q: exit %d, %q, %q", args, code, out.String(), errs.String())
+		}
+		if took := time.Since(begin); took > quickLimit/4 { // the limit itself is above; a busy machine may add to it
+			t.Errorf("%q took %v", args, took)
+		}
+	}
+}
+
+// TestServerWords: what is completed means one server, and begins with what was typed.
+func TestServerWords(t *testing.T) {
+	var grants []localapi.Grant
+	for _, server := range []string{"https://mcp.linear.app/mcp", "https://mcp.linear.app/mcp/", "https://mcp.sentry.dev/mcp", "https://sentry.evil.example/\u202emcp"} {
+		grants = append(grants, localapi.Grant{Server: server})
+	}
+	for typed, want := range map[string]string{
+		"":              "linear mcp.sentry.dev sentry.evil.example",
+		"lin":           "linear",
+		"sentry":        "sentry.evil.example",
+		"mcp.l":         "mcp.linear.app",
+		"https://mcp.s": "https://mcp.sentry.dev/mcp",
+		"x":             "",
+	} {
+		var got []string
+		for _, w := range serverWords(grants, typed) {
+			word, means, _ := strings.Cut(w, "\t")
+			got = append(got, word)
+			if strings.ContainsRune(w, 0x202e) || means == "" {
+				t.Errorf("%q", w)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
 		}
 	}
 }
