@@ -142,7 +142,7 @@ func do[Answer any](ctx context.Context, c *Client, method, path string, body an
 	}
 	answer := new(Answer)
 	if err := json.Unmarshal(content, answer); err != nil {
-		return nil, Errorf(ErrInternal, "the answer of Valet Key cannot be read").WithHint("update whichever of the two programs is older")
+		return nil, &Error{Kind: ErrInternal, Message: "the answer of Valet Key cannot be read", Hint: "update whichever of the two programs is older", Err: err}
 	}
 	return answer, nil
 }
@@ -182,7 +182,7 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 		case err == nil:
 			return c.recognise(conn)
 		case !absent(err):
-			return nil, &Error{Kind: ErrUnavailable, Message: fmt.Sprintf("Valet Key cannot be reached: %v", err), Err: err}
+			return nil, &Error{Kind: ErrUnavailable, Message: "Valet Key cannot be reached at " + c.addr, Err: err}
 		case !busy(err) && !held(c.addr) && (started || c.Start == nil):
 			return nil, NotRunning("")
 		case !busy(err) && !held(c.addr):

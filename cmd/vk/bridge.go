@@ -23,8 +23,8 @@ const gatewayOrigin = "http://valetkey"
 
 type bridging struct {
 	*program
-	timeout          time.Duration
-	verbose, noStart bool
+	timeout time.Duration
+	noStart bool
 }
 
 func newBridge(p *program) *cobra.Command {

@@ -60,14 +60,11 @@ func (v help) run(_ context.Context, args []string) error {
 
 // explained is what "vk help VERB" prints.
 func explained(c *cobra.Command) string {
+	c.InheritedFlags() // puts them among Flags
 	if f := c.Flags().Lookup("help"); f != nil {
 		f.Hidden = true // who reads this knows it
 	}
-	flags := c.Flags().FlagUsages()
-	if flags == "" {
-		return "vk " + c.Use + "\n\n" + c.Long + "\n"
-	}
-	return "vk " + c.Use + " [flags]\n\n" + c.Long + "\n\nFlags:\n" + flags
+	return "vk " + c.Use + " [flags]\n\n" + c.Long + "\n\nFlags:\n" + c.Flags().FlagUsages()
 }
 
 func find(root *cobra.Command, name string) *cobra.Command {

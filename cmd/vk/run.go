@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type program struct {
 	now            func() time.Time
 	machine        func() (hosts.Env, error) // where hosts are looked for
 	starts         bool                      // an app that is not there is started
+	verbose        bool                      // what is behind an error is said too
 }
 
 // run runs vk with args and returns its exit code.
@@ -56,21 +58,23 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // dispatch finds the verb, reads its flags and runs it.
 func (p *program) dispatch(ctx context.Context, args []string) error {
-	if len(args) == 0 {
+	at := slices.IndexFunc(args, func(arg string) bool { return arg != "--verbose" })
+	if at < 0 {
 		return usage("", "vk needs a verb")
 	}
-	switch args[0] {
+	args = slices.Clone(args)
+	switch args[at] {
 	case "-h", "--help":
-		args = append([]string{"help"}, args[1:]...)
+		args[at] = "help"
 	case "--version":
-		args = append([]string{"version"}, args[1:]...)
+		args[at] = "version"
 	}
 	root := p.root()
-	switch {
-	case args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd:
+	switch word := args[at]; {
+	case word == cobra.ShellCompRequestCmd || word == cobra.ShellCompNoDescRequestCmd:
 		plainFlags(root)
-	case find(root, args[0]) == nil:
-		return noVerb(root, args[0])
+	case find(root, word) == nil:
+		return noVerb(root, word)
 	}
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
@@ -86,6 +90,7 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{Use: "vk", SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true // vk completion is ours
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "of an error, say the cause too")
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c.Name(), "%v", err) })
@@ -132,18 +137,31 @@ func usage(verb, format string, args ...any) *localapi.Error {
 	return localapi.Errorf(localapi.ErrBadRequest, format, args...).WithHint("%s", hint)
 }
 
-// complain prints err on standard error: what is so, and indented what to do.
+// complain prints err on standard error: what is so, and indented what to do; with --verbose, what is behind it.
 func (p *program) complain(err error) {
 	fmt.Fprintln(p.stderr, "vk:", clean(err.Error()))
-	var e *localapi.Error
-	if !errors.As(err, &e) {
-		return
+	e, ok := errors.AsType[*localapi.Error](err)
+	if !ok {
+		e = localapi.Errorf(localapi.ErrInternal, "")
 	}
 	if e.Hint != "" {
 		fmt.Fprintln(p.stderr, " ", clean(e.Hint))
 	}
 	if e.RetryAfter > 0 {
 		fmt.Fprintln(p.stderr, "  wait", words(e.RetryAfter), "before you try again")
+	}
+	unsaid := e.Err != nil && !strings.Contains(err.Error(), e.Err.Error())
+	switch {
+	case !p.verbose && unsaid && e.Hint == "":
+		fmt.Fprintln(p.stderr, "  for the cause, add --verbose")
+	case p.verbose && unsaid:
+		fmt.Fprintln(p.stderr, "  cause:", clean(e.Err.Error()))
+	}
+	if p.verbose {
+		fmt.Fprintf(p.stderr, "  code: %s, exit code %d\n", e.Code(), localapi.ExitCode(err))
+	}
+	if p.verbose && e.RequestID != "" {
+		fmt.Fprintln(p.stderr, "  request:", clean(e.RequestID))
 	}
 }
 
@@ -188,7 +206,7 @@ func bounded[Answer any](p *program, ctx context.Context, limit time.Duration, c
 	defer cancel()
 	answer, err := call(c, ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, localapi.Errorf(localapi.ErrUnavailable, "Valet Key did not answer within %s", words(limit))
+		return nil, &localapi.Error{Kind: localapi.ErrUnavailable, Message: fmt.Sprintf("Valet Key did not answer within %s", words(limit)), Err: err}
 	}
 	return answer, err
 }

@@ -372,6 +372,54 @@ func TestServerWords(t *testing.T) {
 	}
 }
 
+// TestVerbose: the cause behind a sentence is said on demand, in every place for the flag; otherwise only how to see it.
+func TestVerbose(t *testing.T) {
+	a := &app{discard: true}
+	answers := a.serve(t, map[string]string{"status": `{"error":{"code":"locked","message":"the keychain is locked","hint":"unlock it"}}`})
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	hangsUp := filepath.Join(dir, "s")
+	ln, err := net.Listen("unix", hangsUp)
+	must(t, err)
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	for _, c := range []struct {
+		args, addr string
+		says       []string
+		not        string
+	}{
+		{"status", "", []string{"vk: the keychain is locked\n  unlock it\n"}, "code"},
+		{"status --verbose", "", []string{"  unlock it\n  code: locked, exit code 5\n  request: "}, "cause"},
+		{"--verbose status", "", []string{"  code: locked, exit code 5\n"}, "cause"},
+		{"status", hangsUp, []string{"before it had answered\n  try again\n"}, "cause"},
+		{"status --verbose", hangsUp, []string{"before it had answered\n  try again\n  cause: ", "code: unavailable, exit code 8\n"}, "request"},
+		{"connect nohost x --verbose", hangsUp, []string{"code: bad_request, exit code 2\n"}, "cause"},
+	} {
+		address := answers
+		if c.addr != "" {
+			address = func() (string, error) { return c.addr, nil }
+		}
+		var out, errs bytes.Buffer
+		run(t.Context(), strings.Fields(c.args), nil, &out, &errs, address)
+		for _, words := range c.says {
+			if !strings.Contains(errs.String(), words) {
+				t.Errorf("vk %s: %q, not %q", c.args, errs.String(), words)
+			}
+		}
+		if strings.Contains(errs.String(), c.not) {
+			t.Errorf("vk %s: %q", c.args, errs.String())
+		}
+	}
+}
+
 func TestMayStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		env  map[string]string
