@@ -7,6 +7,7 @@
 # make conformance  the official suite alone; UPDATE=1 writes docs/conformance-results.md, RUNS="auth draft" runs these alone
 # make build      bin/valetkey and bin/vk
 # make headless   bin/valetkey-headless: no windows, no cgo
+# make man        bin/man: the man pages of vk
 # make lint       formats, vet and staticcheck of every Go file in the tree, and the syntax of all scripts
 # make mutate     breaks one rule of docs/conformance.md after the other, in a copy, and fails when no test notices
 # make bench      the figures, as ratios against floors measured in the same run; QUICK=1 takes each once and judges none
@@ -23,7 +24,7 @@ PURE    = $(eval PURE := $(shell go list -tags headless ./... | grep -v -e /app$
 # Programs under testdata, which ./... passes over.
 HIDDEN  = $(shell find . \( -name node_modules -o -name '.?*' \) -prune -o -path '*/testdata/*.go' -printf '%h\n' | sort -u)
 
-.PHONY: demo test test-all heavy conformance build headless mutate bench cleanroom lint unit cross e2e clean FORCE
+.PHONY: demo test test-all heavy conformance build headless man mutate bench cleanroom lint unit cross e2e clean FORCE
 
 build:
 	@scripts/deps build
@@ -35,6 +36,9 @@ bin/vk: FORCE
 
 headless: bin/vk
 	CGO_ENABLED=0 $(GOBUILD) -tags headless -o bin/valetkey-headless .
+
+man:
+	CGO_ENABLED=0 go run -tags man ./cmd/vk bin/man
 
 bin/vkdemo: FORCE
 	CGO_ENABLED=0 $(GOBUILD) -o bin/vkdemo ./internal/demo/vkdemo
@@ -60,6 +64,7 @@ lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
 	go vet -tags $(TAGS) ./... $(HIDDEN)
 	go vet -tags headless $(PURE)
+	go vet -tags man ./cmd/vk
 	go vet -tags e2e,$(TAGS) ./...
 	go tool staticcheck -tags e2e,$(TAGS) ./... $(HIDDEN)
 	@bash scripts/syntax

@@ -9,8 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const footer = `
-NAME is what vk list calls a server, or its URL without https://; for vk disconnect,
+const footer = `NAME is what vk list calls a server, or its URL without https://; for vk disconnect,
 what the host calls it.
 
 Environment:
@@ -55,7 +54,7 @@ func (v help) run(_ context.Context, args []string) error {
 	for _, c := range v.root.Commands() {
 		rows = append(rows, []string{"vk " + c.Use, c.Short})
 	}
-	return v.print(fmt.Sprintf("vk: tokens for MCP servers, from Valet Key\n\n%s%s", table("  ", rows), footer))
+	return v.print(fmt.Sprintf("vk: %s\n\n%s\n%s", v.root.Short, table("  ", rows), footer))
 }
 
 // explained is what "vk help VERB" prints.

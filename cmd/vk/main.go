@@ -1,3 +1,5 @@
+//go:build !man
+
 // Command vk asks Valet Key from the command line: for tokens, and about the servers the person is signed in to.
 //
 // It holds no rules and no secrets: it sends one request to the app and prints the answer.

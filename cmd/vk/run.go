@@ -87,7 +87,7 @@ func init() {
 
 // root is vk with all its verbs, in the order of help.
 func (p *program) root() *cobra.Command {
-	root := &cobra.Command{Use: "vk", SilenceErrors: true, SilenceUsage: true}
+	root := &cobra.Command{Use: "vk VERB", Short: "tokens for MCP servers, from Valet Key", Long: footer, SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true // vk completion is ours
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "of an error, say the cause too")
