@@ -67,14 +67,14 @@ var texts = map[string]text{
 			Example: "access_type=offline",
 			Help: "A parameter that the issuer's documentation tells you to send, as NAME=VALUE; " +
 				"several are joined by “&”. It counts from the next sign-in.",
-			Flag: "parameter", Usage: "a `NAME=VALUE` that the issuer is sent besides, at this sign-in and later ones; \"\" alone sends none any more",
+			Flag: "parameter", Usage: "extra `NAME=VALUE` to send the issuer (\"\" clears them)",
 		},
 	},
 	DPoP: {
 		Meaning: "Tokens are bound to a key that stays in Valet Key (DPoP), so one that leaks is of no use. Programs use the server through Valet Key, or ask it for a proof with each request.",
 		Setting: Setting{
 			Label: "Key", Off: "tokens are good for whoever has them", Action: "Bind to a key", Busy: "Setting…",
-			Flag: "dpop", Usage: "bind tokens to a key that stays in Valet Key (DPoP), where the server takes such tokens",
+			Flag: "dpop", Usage: "bind tokens to a key that stays in Valet Key (DPoP), if the server accepts that",
 		},
 	},
 }

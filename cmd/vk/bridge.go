@@ -13,11 +13,11 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const bridgeHelp = `Runs as an MCP server over standard input and output, for hosts that start commands,
-and passes everything on to the MCP server at URL. Valet Key adds the token; the host
-never sees it. This is the command to write into a host's configuration.
+const bridgeHelp = `Runs as an MCP server on standard input and output, for apps that start a command, and
+passes everything on to the MCP server at URL. Valet Key adds the token; the app never
+sees it. This is the command to put into an app's configuration.
 
-It ends when its input does. What it has to say to you goes to standard error.`
+It ends when its input ends. Messages for you go to standard error.`
 
 const gatewayOrigin = "http://valetkey"
 
@@ -29,9 +29,9 @@ type bridging struct {
 
 func newBridge(p *program) *cobra.Command {
 	v := &bridging{program: p}
-	c := verb("bridge URL|NAME", "be an MCP server on stdio, in front of one at a URL", bridgeHelp, 1, 1, v.run)
+	c := verb("bridge URL|NAME", "connect an app that speaks MCP over stdio", bridgeHelp, 1, 1, v.run)
 	c.ValidArgsFunction = p.completeServers
-	c.Flags().DurationVar(&v.timeout, "timeout", 0, "`DURATION` one request may take at most (default 1h)")
+	c.Flags().DurationVar(&v.timeout, "timeout", 0, "let a request take at most this `DURATION` (default 1h)")
 	c.Flags().BoolVar(&v.verbose, "verbose", false, "say more on standard error")
 	noStartFlag(c, &v.noStart)
 	return c

@@ -13,18 +13,18 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const clientHelp = `Sets a client ID that you got from the issuer of a server, for issuers that do not
-let programs register themselves. Valet Key asks you to confirm it. A client secret
-or a private key is read from standard input, never from the command line.
+const clientHelp = `Sets the client ID you got from a server's issuer, for issuers that don't let apps
+register themselves. Valet Key asks you to confirm it. A client secret or a private
+key is read from standard input, never from the command line.
 
-You sign in with it by browser, unless you say otherwise:
+You sign in with it in your browser, unless you choose another way:
 
   --grant-type client_credentials --secret-stdin (or --key-stdin)
       the client gets tokens by itself
   --assertion-file FILE
-      so it does, with the identity that your platform gives this workload
+      the same, using your platform's workload identity
   --enterprise ISSUER --enterprise-client-id ID
-      you sign in at your enterprise, which speaks for you at the server's issuer`
+      you sign in at your enterprise, which vouches for you at the server's issuer`
 
 type registration struct {
 	*program
@@ -42,17 +42,17 @@ func newClient(p *program) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&v.clientID, "client-id", "", "the client `ID`")
 	f.BoolVar(&v.secretStdin, "secret-stdin", false, "read the client secret from standard input")
-	f.BoolVar(&v.keyStdin, "key-stdin", false, "read a private key (PEM) from standard input, in place of a secret")
-	f.StringVar(&v.keyID, "key-id", "", "the key's `ID` at the issuer, where it wants one")
-	f.StringVar(&v.grantType, "grant-type", "", "the `TYPE` client_credentials: the client gets tokens by itself")
-	f.StringVar(&v.assertionFile, "assertion-file", "", "a `FILE` in which your platform says who this workload is; it is read for each token")
-	f.StringVar(&v.enterprise, "enterprise", "", "the `ISSUER` of your enterprise, where you sign in and which speaks for you")
-	f.StringVar(&v.enterpriseID, "enterprise-client-id", "", "the client `ID` there")
-	f.BoolVar(&v.enterpriseSecretStdin, "enterprise-secret-stdin", false, "read the client secret there from standard input, on the line after the other one")
-	f.BoolVar(&v.enterpriseKeyStdin, "enterprise-key-stdin", false, "read a private key (PEM) from standard input, in place of it")
+	f.BoolVar(&v.keyStdin, "key-stdin", false, "read a private key (PEM) from standard input, instead of a secret")
+	f.StringVar(&v.keyID, "key-id", "", "the key's `ID` at the issuer, if it needs one")
+	f.StringVar(&v.grantType, "grant-type", "", "how the client gets tokens by itself: the `TYPE` client_credentials")
+	f.StringVar(&v.assertionFile, "assertion-file", "", "the `FILE` with your platform's workload identity; read again for each token")
+	f.StringVar(&v.enterprise, "enterprise", "", "the `ISSUER` of your enterprise, where you sign in")
+	f.StringVar(&v.enterpriseID, "enterprise-client-id", "", "your client `ID` at the enterprise")
+	f.BoolVar(&v.enterpriseSecretStdin, "enterprise-secret-stdin", false, "read the client secret at the enterprise from standard input, on a line after the other secret")
+	f.BoolVar(&v.enterpriseKeyStdin, "enterprise-key-stdin", false, "read a private key (PEM) from standard input, instead of that secret")
 	f.StringVar(&v.enterpriseKeyID, "enterprise-key-id", "", "that key's `ID`")
-	f.StringVar(&v.issuer, "issuer", "", "the `ISSUER` it belongs to, if not the server's own")
-	f.BoolVar(&v.remove, "remove", false, "remove the client ID that was set")
+	f.StringVar(&v.issuer, "issuer", "", "the `ISSUER` it is for, if not the server's")
+	f.BoolVar(&v.remove, "remove", false, "remove the client ID you set")
 	completeWords(c, "grant-type", "client_credentials")
 	c.RegisterFlagCompletionFunc("assertion-file", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveDefault // files

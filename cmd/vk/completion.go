@@ -13,16 +13,16 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const completionHelp = `Prints a script that completes verbs, flags, servers, accounts and programs. SHELL is
-bash, zsh, fish or powershell. To use it:
+const completionHelp = `Prints a script that lets your shell complete verbs, flags, servers, accounts and apps.
+SHELL is bash, zsh, fish or powershell. To install it:
 
   bash        vk completion bash > ~/.local/share/bash-completion/completions/vk
-  zsh         vk completion zsh > a file called _vk in a folder of your $fpath
+  zsh         vk completion zsh > "${fpath[1]}/_vk"
   fish        vk completion fish > ~/.config/fish/completions/vk.fish
   powershell  vk completion powershell | Out-String | Invoke-Expression
 
-Servers are known while Valet Key runs. Completing never starts it and never asks you
-anything.`
+Servers are completed while Valet Key is running. Completion never starts Valet Key
+and never asks you anything.`
 
 // completeLimit bounds what a person who completes a word waits for.
 const completeLimit = 300 * time.Millisecond
@@ -34,7 +34,7 @@ type completion struct {
 
 func newCompletion(p *program, root *cobra.Command) *cobra.Command {
 	v := completion{p, root}
-	c := verb("completion SHELL", "print a script that completes what you type in a shell", completionHelp, 1, 1, v.run)
+	c := verb("completion SHELL", "print a completion script for your shell", completionHelp, 1, 1, v.run)
 	c.ValidArgs = []cobra.Completion{"bash", "zsh", "fish", "powershell"}
 	return c
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/valetkey/valetkey/hosts"
 )
 
-const connectHelp = `Gives a host a server through Valet Key: writes an entry into the host's own
-configuration file. You see the exact lines first and are asked. Comments and
-everything else in the file stay as they are, and the file as it was is kept
-beside it. The host asks for your consent when it first uses the server.
+const connectHelp = `Connects an app to a server through Valet Key, by adding the server to the app's own
+configuration file. You see the exact lines, and vk asks before it writes them. The
+rest of the file stays as it is, comments included, and a copy of the old file is
+kept beside it. Valet Key asks you when the app first uses the server.
 
-HOST is one of:
+APP is one of:
 %s
-NAME is what the host calls the server; made of the URL if not given. There are
-three ways in; the best one that the host has is taken if you name none:
+There are three ways to connect. If you don't choose one, vk takes the best one that
+the app supports:
 
-  gateway  it speaks MCP over Valet Key's socket, and never sees a token
-  helper   it asks "vk headers" for a token
-  bridge   it starts "vk bridge", and never sees a token`
+  gateway  the app speaks MCP over Valet Key's socket, and never sees a token
+  helper   the app runs "vk headers" to get a token
+  bridge   the app runs "vk bridge", and never sees a token`
 
 type connect struct {
 	*program
@@ -32,15 +32,15 @@ type connect struct {
 
 func newConnect(p *program) *cobra.Command {
 	v := &connect{program: p}
-	c := verb("connect HOST URL", "give a host a server through Valet Key", fmt.Sprintf(connectHelp, hostKeys()), 0, 2, v.run)
+	c := verb("connect APP URL", "connect an app to a server", fmt.Sprintf(connectHelp, hostKeys()), 0, 2, v.run)
 	c.SuggestFor = []string{"add", "install"}
 	c.ValidArgsFunction = v.complete
 	f := c.Flags()
-	f.BoolVar(&v.list, "list", false, "list the hosts on this machine and the servers each has")
-	f.StringVar(&v.name, "name", "", "the `NAME` of the server in the host")
-	f.StringVar(&v.via, "via", "", "the `WAY` in: gateway, helper or bridge")
+	f.BoolVar(&v.list, "list", false, "list the apps on this computer, and the servers each has")
+	f.StringVar(&v.name, "name", "", "what the app will call the server; without this flag, a `NAME` made from the URL")
+	f.StringVar(&v.via, "via", "", "the `WAY` to connect: gateway, helper or bridge")
 	f.BoolVar(&v.yes, "yes", false, "write without asking")
-	f.BoolVar(&v.printOnly, "print", false, "print the entry and write nothing")
+	f.BoolVar(&v.printOnly, "print", false, "print the entry, and write nothing")
 	f.BoolVar(&v.json, "json", false, "with --list: print JSON")
 	completeWords(c, "via", "gateway", "helper", "bridge")
 	return c

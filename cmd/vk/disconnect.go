@@ -11,8 +11,8 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const disconnectHelp = `Takes a server out of a host's configuration file again, exactly what vk connect
-put there. What you granted to Valet Key stays; vk forget takes that back.`
+const disconnectHelp = `Removes a server from an app's configuration file: exactly what vk connect added. You
+stay signed in; to undo that too, use vk forget.`
 
 type disconnect struct {
 	*program
@@ -21,7 +21,7 @@ type disconnect struct {
 
 func newDisconnect(p *program) *cobra.Command {
 	v := &disconnect{program: p}
-	c := verb("disconnect HOST URL|NAME", "take a server from a host again", disconnectHelp, 2, 2, v.run)
+	c := verb("disconnect APP URL|NAME", "disconnect an app from a server", disconnectHelp, 2, 2, v.run)
 	c.SuggestFor = []string{"uninstall"}
 	c.ValidArgsFunction = v.complete
 	c.Flags().BoolVar(&v.yes, "yes", false, "write without asking")

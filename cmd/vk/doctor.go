@@ -14,10 +14,9 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const doctorHelp = `Looks whether everything is as it should be: the app, the keychain, each server,
-each host's configuration; and which files of other programs hold tokens in the
-clear (it never opens those). It changes nothing. Exits with 1 if there is
-something for you to do.`
+const doctorHelp = `Checks Valet Key, the keychain, your servers, and the configuration of your apps. It
+also looks for files in which other programs keep tokens unencrypted, but never opens
+them. It changes nothing. Exits with 1 if there is something for you to do.`
 
 // exitCode ends vk with a code, when everything has been said.
 type exitCode int
@@ -86,7 +85,7 @@ type doctor struct {
 
 func newDoctor(p *program) *cobra.Command {
 	v := &doctor{program: p}
-	c := verb("doctor", "look whether everything is as it should be", doctorHelp, 0, 0, v.run)
+	c := verb("doctor", "check that everything works", doctorHelp, 0, 0, v.run)
 	c.SuggestFor = []string{"check"}
 	jsonFlag(c, &v.json)
 	return c

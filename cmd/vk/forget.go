@@ -11,7 +11,7 @@ import (
 )
 
 const forgetHelp = `Deletes what Valet Key has for a server, and revokes it at the issuer. The server
-need not be there any more. What the issuer would not revoke is said on standard
+doesn't have to exist any more. What the issuer didn't revoke is listed on standard
 error.`
 
 type forget struct {
@@ -22,10 +22,10 @@ type forget struct {
 
 func newForget(p *program) *cobra.Command {
 	v := &forget{program: p}
-	c := verb("forget URL|NAME", "forget a server, and revoke what it granted", forgetHelp, 1, 1, v.run)
+	c := verb("forget URL|NAME", "forget a server and revoke its tokens", forgetHelp, 1, 1, v.run)
 	c.ValidArgsFunction = p.completeServers
 	c.SuggestFor = []string{"logout", "signout", "sign-out", "revoke", "remove", "rm", "delete"}
-	c.Flags().StringVar(&v.account, "account", "", "forget this `ACCOUNT` only")
+	c.Flags().StringVar(&v.account, "account", "", "forget only this `ACCOUNT`")
 	p.completeGrant(c, "account", accountOf)
 	jsonFlag(c, &v.json)
 	return c

@@ -28,13 +28,12 @@ const (
 
 var headerHosts = []string{hostClaudeCode, hostCodex, hostClaudeDesktop}
 
-const headersHelp = `Prints the headers for an MCP server as one line of JSON, for hosts that run a
-command to get them (Claude Code's headersHelper, Codex's http_headers_helper,
-Claude Desktop's headersHelper). You do not run it yourself.
+const headersHelp = `Prints the headers for an MCP server as one line of JSON, for apps that run a command
+to get them (Claude Code's headersHelper, Codex's http_headers_helper, Claude
+Desktop's headersHelper). You don't run it yourself.
 
-It answers in under 3 s and never waits for you: if you must allow something or
-sign in, Valet Key asks you meanwhile, and the host gets what it takes for "not
-now". --host says which host it is.`
+It answers within 3 s and doesn't wait for you. If you have to allow something or sign
+in, Valet Key asks you meanwhile, and the app is told "not now" in its own way.`
 
 type headers struct {
 	*program
@@ -44,8 +43,8 @@ type headers struct {
 
 func newHeaders(p *program) *cobra.Command {
 	v := &headers{program: p}
-	c := verb("headers", "print the headers for a server, for a host that asks", headersHelp, 0, 0, v.run)
-	c.Flags().StringVar(&v.host, "host", "", "the `HOST` that runs this: "+strings.Join(headerHosts, ", "))
+	c := verb("headers", "print the headers for a server, for apps that ask", headersHelp, 0, 0, v.run)
+	c.Flags().StringVar(&v.host, "host", "", "the `APP` that runs this: "+strings.Join(headerHosts, ", "))
 	c.Flags().StringVar(&v.at, "server", "", "the `URL` of the server")
 	completeWords(c, "host", headerHosts...)
 	p.completeGrant(c, "server", func(g localapi.Grant) []string { return []string{g.Server} })

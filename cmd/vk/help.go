@@ -9,18 +9,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const footer = `NAME is what vk list calls a server, or its URL without https://; for vk disconnect,
-what the host calls it.
+const footer = `URL may be given without https://. NAME is what vk list calls a server; for vk
+disconnect, it is what the app calls it.
 
 Environment:
-  VK_SOCK   where the socket of Valet Key is, if not in its usual place
+  VK_SOCK   where Valet Key's socket is, if not in its usual place
 
 Exit codes:
-  0  done                          5  the keychain or Valet Key is locked
-  1  a mistake in Valet Key        6  the server's metadata is missing or wrong
-  2  wrong usage, unknown server   7  the issuer refused
-  3  you did not consent           8  not reachable: Valet Key, network, keychain
-  4  you must sign in first        9  the token is not bound to this server
+  0  done                           5  the keychain or Valet Key is locked
+  1  a bug in Valet Key             6  the server's metadata is missing or wrong
+  2  wrong usage or unknown server  7  the issuer refused
+  3  you didn't allow it            8  Valet Key, network or keychain unavailable
+  4  you need to sign in first      9  the token is not bound to this server
 `
 
 type help struct {
@@ -29,7 +29,7 @@ type help struct {
 }
 
 func newHelp(p *program, root *cobra.Command) *cobra.Command {
-	c := verb("help [VERB]", "explain vk, or one verb", "Explains vk, or one verb.", 0, 1, help{p, root}.run)
+	c := verb("help [VERB]", "explain vk or a verb", "Explains vk or a verb.", 0, 1, help{p, root}.run)
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var words []cobra.Completion
 		for _, c := range root.Commands() {

@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	importHelp = `Lists the remote servers that hosts on this machine have without Valet Key, and
-offers to add each to its host through Valet Key. It reads names and addresses
-only, never a token or a header: you sign in anew. The host's own entry stays
-until you remove it.`
+	importHelp = `Lists the remote servers your apps use without Valet Key, and offers to connect each
+app to them through Valet Key. It reads names and addresses only, never a token or a
+header, so you sign in again. The app's own entry stays until you remove it.`
 
 	importedSuffix = "-vk" // the host's own entry keeps its name
 )
@@ -29,8 +28,8 @@ type importing struct {
 
 func newImport(p *program) *cobra.Command {
 	v := &importing{program: p}
-	c := verb("import", "offer the servers that hosts have without Valet Key", importHelp, 0, 0, v.run)
-	c.Flags().BoolVar(&v.json, "json", false, "print JSON, and offer nothing")
+	c := verb("import", "offer to connect the servers your apps already have", importHelp, 0, 0, v.run)
+	c.Flags().BoolVar(&v.json, "json", false, "print JSON, and don't ask")
 	return c
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const listHelp = `Lists the servers you are signed in to: how each is, when its token expires, and
-which hosts may use it.`
+const listHelp = `Lists the servers you are signed in to: the state of each, when its token expires, and
+which apps may use it.`
 
 type list struct {
 	*program
@@ -21,7 +21,7 @@ type list struct {
 
 func newList(p *program) *cobra.Command {
 	v := &list{program: p}
-	c := verb("list", "list the servers you gave Valet Key access to", listHelp, 0, 0, v.run)
+	c := verb("list", "list the servers you are signed in to", listHelp, 0, 0, v.run)
 	c.SuggestFor = []string{"ls", "servers"}
 	jsonFlag(c, &v.json)
 	return c

@@ -90,7 +90,7 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{Use: "vk VERB", Short: "tokens for MCP servers, from Valet Key", Long: footer, SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true // vk completion is ours
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "of an error, say the cause too")
+	root.PersistentFlags().BoolVar(&p.verbose, "verbose", false, "show the cause of an error")
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c.Name(), "%v", err) })
@@ -125,7 +125,7 @@ func jsonFlag(c *cobra.Command, wanted *bool) {
 }
 
 func noStartFlag(c *cobra.Command, wanted *bool) {
-	c.Flags().BoolVar(wanted, "no-start", false, "do not start Valet Key where it does not run")
+	c.Flags().BoolVar(wanted, "no-start", false, "don't start Valet Key if it isn't running")
 }
 
 // usage is the error of a wrong command line.

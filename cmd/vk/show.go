@@ -13,7 +13,7 @@ import (
 )
 
 const showHelp = `Shows what Valet Key has for a server: the issuer, each account, the scopes you
-granted, and what you allowed to which host.`
+granted, and which apps may use it.`
 
 type show struct {
 	*program
@@ -22,7 +22,7 @@ type show struct {
 
 func newShow(p *program) *cobra.Command {
 	v := &show{program: p}
-	c := verb("show URL|NAME", "show one server: accounts, scopes, hosts", showHelp, 1, 1, v.run)
+	c := verb("show URL|NAME", "show a server: its accounts, scopes and apps", showHelp, 1, 1, v.run)
 	c.ValidArgsFunction = p.completeServers
 	c.SuggestFor = []string{"info", "describe"}
 	jsonFlag(c, &v.json)

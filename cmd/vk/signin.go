@@ -10,12 +10,12 @@ import (
 	"github.com/valetkey/valetkey/quirk"
 )
 
-const signInHelp = `Signs in to an MCP server in your browser, and keeps the grant in Valet Key. The
-first time it takes the server's URL, later its NAME does as well. It gives no
-program access: each asks you when it first wants a token.
+const signInHelp = `Signs in to an MCP server in your browser. Valet Key keeps the sign-in. Use the
+server's URL the first time; later its NAME works too. Signing in gives no app access:
+Valet Key asks you when an app first wants a token.
 
-Some issuers want more than MCP knows of: --parameter access_type=offline sends it at
-this sign-in and at later ones to the same server. You see it in the question.`
+Some issuers need extra parameters, such as --parameter access_type=offline. Valet Key
+sends them now and each time you sign in to this server. The question shows them.`
 
 type signIn struct {
 	*program
@@ -32,7 +32,7 @@ func newSignIn(p *program) *cobra.Command {
 	c.SuggestFor = []string{"login", "sign-in", "auth", "authorize"}
 	v.access.flags(p, c)
 	v.settingFlags(c, true)
-	c.Flags().BoolVar(&v.device, "device", false, "sign in on another device, with a code that Valet Key shows, where the issuer can do that")
+	c.Flags().BoolVar(&v.device, "device", false, "sign in on another device with a code, if the issuer allows it")
 	v.settingFlags(c, false)
 	jsonFlag(c, &v.json)
 	return c

@@ -23,11 +23,11 @@ const (
 	startGlance = 20 * time.Millisecond // between two looks whether it does
 )
 
-const startHelp = `Starts Valet Key in the background, if it does not run, and waits until it answers.
-It is looked for beside vk, then in PATH.
+const startHelp = `Starts Valet Key in the background if it isn't running, and waits until it answers. vk
+looks for valetkey in its own folder, then in PATH.
 
-vk token, vk bridge and vk headers do the same by themselves on a Linux desktop, but
-not after you quit Valet Key, nor where VK_SOCK is set; --no-start keeps them from it.`
+On a Linux desktop, vk token, vk bridge and vk headers do this by themselves, except
+after you quit Valet Key or where VK_SOCK is set. Use --no-start to prevent it.`
 
 // startVar is set by who runs the app at an address of their own, and starts it in their own way.
 const startVar = "VK_SOCK"
@@ -66,7 +66,7 @@ func startApart(addr string) error {
 type start struct{ *program }
 
 func newStart(p *program) *cobra.Command {
-	return verb("start", "start Valet Key, if it does not run", startHelp, 0, 0, start{p}.run)
+	return verb("start", "start Valet Key if it isn't running", startHelp, 0, 0, start{p}.run)
 }
 
 func (v start) run(ctx context.Context, _ []string) error {

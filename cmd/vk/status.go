@@ -9,8 +9,8 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const statusHelp = `Shows whether Valet Key runs, how it asks you, whether it can use the keychain, and
-how many servers need you. Exits with 8 if it does not run.`
+const statusHelp = `Shows whether Valet Key is running, how it asks you, whether it can use the keychain,
+and how many servers need you. Exits with 8 if Valet Key isn't running.`
 
 type status struct {
 	*program
@@ -19,7 +19,7 @@ type status struct {
 
 func newStatus(p *program) *cobra.Command {
 	v := &status{program: p}
-	c := verb("status", "show whether Valet Key runs, and how it is", statusHelp, 0, 0, v.run)
+	c := verb("status", "show whether Valet Key is running", statusHelp, 0, 0, v.run)
 	jsonFlag(c, &v.json)
 	return c
 }

@@ -10,17 +10,18 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-const tokenHelp = `Prints an access token for an MCP server, alone on standard output. If need be
-Valet Key asks you first, and opens your browser to sign in; vk waits for that.
+const tokenHelp = `Prints an access token for an MCP server on standard output, and nothing else.
+Valet Key may ask you first, or open your browser to sign in; vk waits for that.
 
-In a shell, keep the token out of other programs' arguments, which anybody can read:
+In a shell, don't pass the token as an argument: other users of the computer can read
+those. Do this instead:
 
   curl -H @<(printf 'Authorization: Bearer %s' "$(vk token URL)") URL
 
-You are asked about the program that started vk, not about vk.
+The question names the app that started vk, not vk itself.
 
-With --explain vk prints, instead of the token, whether its signature, expiry,
-audience, issuer and scopes are right, what was expected and what was there.`
+With --explain, vk doesn't print the token but what Valet Key found in it: whether
+its signature, expiry, audience, issuer and scopes are right.`
 
 type token struct {
 	*program
@@ -37,11 +38,11 @@ func newToken(p *program) *cobra.Command {
 	c.SuggestFor = []string{"get"}
 	v.access.flags(p, c)
 	f := c.Flags()
-	f.DurationVar(&v.minValid, "min-valid", time.Minute, "`DURATION` the token must still live, such as 90s or 10m")
-	f.BoolVar(&v.alone, "no-interaction", false, "never ask you anything: fail instead")
-	f.StringVar(&v.reason, "reason", "", "`TEXT` to show you in the question")
+	f.DurationVar(&v.minValid, "min-valid", time.Minute, "get a token valid for at least this `DURATION`, such as 90s or 10m")
+	f.BoolVar(&v.alone, "no-interaction", false, "never ask anything; fail instead")
+	f.StringVar(&v.reason, "reason", "", "show this `TEXT` in the question")
 	f.BoolVar(&v.json, "json", false, "print the whole answer as JSON")
-	f.BoolVar(&v.explains, "explain", false, "print what Valet Key found in the token, and not the token")
+	f.BoolVar(&v.explains, "explain", false, "print what Valet Key found in the token, not the token")
 	noStartFlag(c, &v.noStart)
 	return c
 }
@@ -86,8 +87,8 @@ type access struct {
 }
 
 func (a *access) flags(p *program, c *cobra.Command) {
-	c.Flags().StringArrayVar(&a.scopes, "scope", nil, "a `SCOPE` to ask for; give the flag once for each")
-	c.Flags().StringVar(&a.account, "account", "", "the `ACCOUNT`, by the name you gave it")
+	c.Flags().StringArrayVar(&a.scopes, "scope", nil, "ask for this `SCOPE`; repeat the flag for more")
+	c.Flags().StringVar(&a.account, "account", "", "use this `ACCOUNT`, by the name you gave it")
 	p.completeGrant(c, "scope", scopesOf)
 	p.completeGrant(c, "account", accountOf)
 }
