@@ -16,7 +16,7 @@ import (
 func hostCalled(verb, key string) (*hosts.Host, error) {
 	h, ok := hosts.Lookup(key)
 	if !ok {
-		e := usage(verb, "there is no host called %q here", key)
+		e := usage(verb, "there is no app called %q", key)
 		var keys []string
 		for _, h := range hosts.All() {
 			keys = append(keys, h.Key)
@@ -33,11 +33,11 @@ func (p *program) byHand(h *hosts.Host, err error) error {
 	if !errors.As(err, &u) {
 		return err
 	}
-	said := &localapi.Error{Kind: localapi.ErrBadRequest, Message: clean(u.Error()), Hint: "nothing was written; mend the file and try again", Err: err}
+	said := &localapi.Error{Kind: localapi.ErrBadRequest, Message: clean(u.Error()), Hint: "nothing was written; fix the file and try again", Err: err}
 	if u.Block == "" {
 		return said
 	}
-	said.Hint = "nothing was written; add what is printed to it yourself"
+	said.Hint = "nothing was written; add the printed lines to it yourself"
 	if err := p.print(u.Block); err != nil {
 		return err
 	}
@@ -48,16 +48,16 @@ func (p *program) byHand(h *hosts.Host, err error) error {
 func (p *program) announce(h *hosts.Host, env hosts.Env, c *hosts.Change) string {
 	var out strings.Builder
 	if h.Found(env) == "" {
-		fmt.Fprintf(&out, "%s was not found on this machine.\n", h.Name)
+		fmt.Fprintf(&out, "%s wasn't found on this computer.\n", h.Name)
 	}
-	fmt.Fprintf(&out, "These lines go into %s:\n\n%s\n", clean(c.File), indented(c.Lines))
+	fmt.Fprintf(&out, "These lines will be added to %s:\n\n%s\n", clean(c.File), indented(c.Lines))
 	if c.Runs != "" {
-		fmt.Fprintf(&out, "With them %s runs this program, whenever it wants to use the server:\n\n  %s\n\n", h.Name, clean(c.Runs))
+		fmt.Fprintf(&out, "With them, %s runs this command to use the server:\n\n  %s\n\n", h.Name, clean(c.Runs))
 	} else {
-		fmt.Fprintf(&out, "With them %s connects to Valet Key:\n\n  %s\n\n", h.Name, clean(c.Entry.Socket))
+		fmt.Fprintf(&out, "With them, %s connects to Valet Key at:\n\n  %s\n\n", h.Name, clean(c.Entry.Socket))
 	}
 	if c.Backup != "" {
-		fmt.Fprintf(&out, "The file as it is now is kept as %s\n", clean(c.Backup))
+		fmt.Fprintf(&out, "A copy of the file as it is now will be kept as %s\n", clean(c.Backup))
 	}
 	return out.String()
 }
@@ -79,8 +79,8 @@ func (p *program) settle(ctx context.Context, yes bool, c *hosts.Change, said st
 				return err
 			}
 		}
-		return localapi.Errorf(localapi.ErrBadRequest, "nothing was written to %s: you could not be asked", clean(c.File)).
-			WithHint("run it on a terminal, or with --yes")
+		return localapi.Errorf(localapi.ErrBadRequest, "nothing was written to %s: vk couldn't ask you", clean(c.File)).
+			WithHint("run it in a terminal, or add --yes")
 	}
 	if err := p.print(said); err != nil {
 		return err
@@ -127,13 +127,13 @@ func (o oneByOne) Read(b []byte) (int, error) { return o.Reader.Read(b[:min(1, l
 
 // afterwards says what happens next.
 func (p *program) afterwards(ctx context.Context, h *hosts.Host, c *hosts.Change) error {
-	out := fmt.Sprintf("%s has the server now, as %s. %s\nWhen it first uses the server, Valet Key asks you whether it may.\n", h.Name, clean(c.Entry.Name), h.Restart)
+	out := fmt.Sprintf("%s now has the server, as %s. %s\nWhen %s first uses the server, Valet Key asks you.\n", h.Name, clean(c.Entry.Name), h.Restart, h.Name)
 	grants, err := p.grants(ctx)
 	switch {
 	case err != nil:
 		out += clean(err.Error()+hintOf(err)) + "\n"
 	case !slices.ContainsFunc(grants.Grants, func(g localapi.Grant) bool { return localapi.SameServer(g.Server, c.Entry.Server) }):
-		out += "You are not signed in to it yet. To do that now, run: vk signin " + clean(c.Entry.Server) + "\n"
+		out += "You aren't signed in to the server yet. To sign in, run: vk signin " + clean(c.Entry.Server) + "\n"
 	}
 	return p.print(out)
 }
@@ -162,5 +162,5 @@ func connection(h *hosts.Host, env hosts.Env, wanted string) (hosts.Entry, error
 	case 1:
 		return found, nil
 	}
-	return found, localapi.Errorf(localapi.ErrBadRequest, "%s has this server several times", h.Name).WithHint("give its name: %s", clean(strings.Join(named, ", ")))
+	return found, localapi.Errorf(localapi.ErrBadRequest, "%s has this server more than once", h.Name).WithHint("use one of its names: %s", clean(strings.Join(named, ", ")))
 }

@@ -93,8 +93,8 @@ var misused = map[client.Kind]string{
 	client.NoClientID:     "vk client needs --client-id",
 	client.NoIssuer:       "which enterprise? name its issuer with --enterprise",
 	client.NoClientThere:  "--enterprise needs --enterprise-client-id",
-	client.TwoAssertions:  "--enterprise goes with neither --grant-type nor --assertion-file",
-	client.AssertionAlone: "--assertion-file goes without --grant-type",
+	client.TwoAssertions:  "--enterprise can't be combined with --grant-type or --assertion-file",
+	client.AssertionAlone: "--assertion-file can't be combined with --grant-type",
 }
 
 // client is the one that the flags name, once it is seen that they go together. Standard input is yet to be read: a word
@@ -102,7 +102,7 @@ var misused = map[client.Kind]string{
 func (v *registration) client() (client.Client, error) {
 	if v.remove {
 		if v.clientID != "" || v.grantType != "" || v.assertionFile != "" || v.enterprise != "" || v.secretStdin || v.keyStdin {
-			return client.Client{}, usage("client", "--remove takes no other flag but --issuer")
+			return client.Client{}, usage("client", "--remove can be combined only with --issuer")
 		}
 		return client.Client{Issuer: v.issuer}, nil
 	}
@@ -158,7 +158,7 @@ func (v *registration) readStdin(ctx context.Context, c *client.Client) error {
 		}
 	}
 	if len(what) > 1 && (v.keyStdin || v.enterpriseKeyStdin) {
-		return usage("client", "standard input holds one key and nothing else")
+		return usage("client", "standard input can hold one key and nothing else")
 	}
 	secrets, err := readSecrets(ctx, v.stdin, v.stderr, what...)
 	for i, s := range secrets {

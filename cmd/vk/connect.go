@@ -82,7 +82,7 @@ func (v *connect) run(ctx context.Context, args []string) error {
 	case v.list && len(args) == 0:
 		return v.listHosts(env)
 	case v.list || len(args) != 2:
-		return usage("connect", "vk connect takes a host and the URL of a server, or --list alone")
+		return usage("connect", "vk connect takes an app and a server's URL, or --list alone")
 	case v.json:
 		return usage("connect", "--json goes with --list only")
 	}
@@ -91,7 +91,7 @@ func (v *connect) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if had, err := connection(h, env, args[1]); err == nil {
-		return v.print(fmt.Sprintf("%s has %s already, as %s\n", h.Name, clean(had.Server), clean(had.Name)))
+		return v.print(fmt.Sprintf("%s already has %s, as %s\n", h.Name, clean(had.Server), clean(had.Name)))
 	}
 	change, err := h.Connect(env, address(args[1]), v.name, hosts.Channel(v.via))
 	if err != nil {
@@ -125,7 +125,7 @@ func (v *connect) listHosts(env hosts.Env) error {
 		return v.printJSON(all)
 	}
 	if len(all.Hosts) == 0 {
-		fmt.Fprintln(v.stderr, "vk: no host was found on this machine")
+		fmt.Fprintln(v.stderr, "vk: found no app on this computer that Valet Key knows")
 	}
 	for _, l := range all.Hosts {
 		if err := v.print(l.text()); err != nil {

@@ -70,7 +70,7 @@ func (v *disconnect) run(ctx context.Context, args []string) error {
 		}
 		return v.byHand(h, err)
 	}
-	said := fmt.Sprintf("These lines go out of %s:\n\n%s\n", clean(change.File), indented(change.Lines))
+	said := fmt.Sprintf("These lines will be removed from %s:\n\n%s\n", clean(change.File), indented(change.Lines))
 	if err := v.settle(ctx, v.yes, change, said); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ var marks = map[string]string{fine: "ok", note: "--", wrong: "!!"}
 
 // sections are the sections of findings, in the order they are looked at, with what stands over each.
 var sections = []struct{ name, heading string }{
-	{"valetkey", "Valet Key"}, {"servers", "Servers"}, {"hosts", "Hosts"}, {"files", "Tokens that other programs keep in plain files"},
+	{"valetkey", "Valet Key"}, {"servers", "Servers"}, {"hosts", "Apps"}, {"files", "Files in which other programs keep tokens unencrypted"},
 }
 
 // examination is what vk doctor found so far.
@@ -130,15 +130,15 @@ var openers = map[string][]string{
 func (v *doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) (running bool) {
 	s, err := ask(v.program, ctx, (*localapi.Client).Status)
 	if err != nil {
-		e.find(wrong, "app", err.Error()+hintOf(err))
+		e.find(wrong, "valetkey", err.Error()+hintOf(err))
 	} else {
 		running = true
-		e.find(fine, "app", fmt.Sprintf("%s is running, process %d", s.Version, s.PID))
+		e.find(fine, "valetkey", fmt.Sprintf("%s is running, process %d", s.Version, s.PID))
 		e.find(fine, "socket", env.Socket+", and it is yours") // the client has looked who answers before it said a word
 		e.find(resultOf(s.Keychain == "ok"), "keychain", s.Keychain)
 		e.find(fine, "questions", faceWords(s.Face))
 		if s.Waiting > 0 {
-			e.find(wrong, "waiting", fmt.Sprintf("questions for you: %d", s.Waiting))
+			e.find(wrong, "waiting", fmt.Sprintf("questions waiting for you: %d", s.Waiting))
 		}
 	}
 	if wanted := openers[env.OS]; wanted != nil {
@@ -149,12 +149,12 @@ func (v *doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) 
 			}
 		}
 		if found == "" {
-			e.find(wrong, "browser", "no page can be opened: there is none of "+strings.Join(wanted, ", "))
+			e.find(wrong, "browser", "vk found none to open pages with: "+strings.Join(wanted, ", "))
 		} else {
 			e.find(fine, "browser", "opened by "+found)
 		}
 	}
-	e.find(note, "tray icon", "vk cannot see it; look at your panel")
+	e.find(note, "tray icon", "vk can't see it; look at your panel")
 	return running
 }
 
@@ -205,18 +205,18 @@ func examineHost(e *examination, env hosts.Env, h *hosts.Host) {
 		again := fmt.Sprintf("; run: vk disconnect %s %s, then vk connect %s %s", h.Key, entry.Name, h.Key, entry.Server)
 		switch {
 		case entry.Via == hosts.ViaGateway && entry.Socket != env.Socket:
-			e.find(wrong, what, "connects to "+entry.Socket+", where Valet Key is not"+again)
+			e.find(wrong, what, "connects to "+entry.Socket+", where Valet Key isn't listening"+again)
 		case entry.Via != hosts.ViaGateway && !canRun(env, entry.Program):
-			e.find(wrong, what, "runs "+entry.Program+", which is not there"+again)
+			e.find(wrong, what, "runs "+entry.Program+", which doesn't exist"+again)
 		default:
-			e.find(fine, what, fmt.Sprintf("%s, by %s", entry.Server, entry.Via))
+			e.find(fine, what, fmt.Sprintf("%s, via %s", entry.Server, entry.Via))
 		}
 	}
 	for _, r := range content.Remotes {
 		e.find(note, h.Name+": "+r.Name, r.Server+", "+remoteServer(r).way())
 	}
 	if len(content.Entries)+len(content.Remotes) == 0 {
-		e.find(note, h.Name, "no remote server")
+		e.find(note, h.Name, "no remote servers")
 	}
 }
 

@@ -22,7 +22,7 @@ func (v *token) explain(ctx context.Context, req localapi.TokenRequest) error {
 	case v.json:
 		return v.printJSON(found)
 	}
-	expires := "the issuer did not say"
+	expires := "the issuer didn't say"
 	if !found.ExpiresAt.IsZero() {
 		expires = relative(found.ExpiresAt, v.now())
 	}
@@ -41,17 +41,17 @@ func (v *token) explain(ctx context.Context, req localapi.TokenRequest) error {
 func checkWords(result string) string {
 	switch result {
 	case localapi.CheckVerified:
-		return "is what was asked for: all five checks passed."
+		return "is right: all five checks passed."
 	case localapi.CheckAccepted:
-		return "is handed out as you accepted it: what is wrong with it is a quirk you know."
+		return "is handed out: you accepted what is wrong with it."
 	case localapi.CheckUnknown:
 		return "is handed out, but not all of it could be checked."
 	case localapi.CheckOpaque:
-		return "cannot be read (it is opaque to all but its issuer and the server), so nothing in it was checked. It is handed out as it is."
+		return "can be read only by its issuer and the server, so it wasn't checked. It is handed out as it is."
 	case localapi.CheckWrong:
-		return "is wrong. It is not handed out, unless you accept that."
+		return "is wrong. It is not handed out unless you accept that."
 	}
-	return "was looked at with the result " + clean(strings.TrimSpace(result)) + "."
+	return "was checked, with the result " + clean(strings.TrimSpace(result)) + "."
 }
 
 func findingWords(result string) string {
@@ -59,7 +59,7 @@ func findingWords(result string) string {
 	case localapi.FindingPassed:
 		return "right"
 	case localapi.FindingAccepted:
-		return "not right, and accepted by you"
+		return "wrong, but you accepted it"
 	case localapi.FindingUnknown:
 		return "not checked"
 	case localapi.FindingFailed:

@@ -57,7 +57,7 @@ func (v *importing) run(ctx context.Context, _ []string) error {
 		}
 	}
 	if count == 0 {
-		fmt.Fprintln(v.stderr, "vk: no host has a remote server without Valet Key")
+		fmt.Fprintln(v.stderr, "vk: no app has a remote server without Valet Key")
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func alone(c *hosts.Content) []hosts.Remote {
 	})
 }
 
-const hiddenWords = "its address has more to it, which may be a secret: to add it, run vk connect yourself"
+const hiddenWords = "its address has more to it, which may be secret: to add it, run vk connect yourself"
 
 // importable lists what vk import would offer, and the files that it cannot read.
 func importable(env hosts.Env) listing {

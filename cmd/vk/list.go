@@ -35,10 +35,10 @@ func (v *list) run(ctx context.Context, _ []string) error {
 	case v.json:
 		return v.printJSON(all)
 	case len(all.Grants) == 0:
-		fmt.Fprintln(v.stderr, "vk: no server yet\n  to add one, run: vk signin URL")
+		fmt.Fprintln(v.stderr, "vk: no servers yet\n  to add one, run: vk signin URL")
 		return nil
 	}
-	rows := [][]string{{"NAME", "SERVER", "ACCOUNT", "STATE", "TOKEN", "HOSTS"}}
+	rows := [][]string{{"NAME", "SERVER", "ACCOUNT", "STATE", "TOKEN", "APPS"}}
 	for _, g := range all.Grants {
 		var hosts []string
 		for _, c := range g.Consents {

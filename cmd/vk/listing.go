@@ -54,7 +54,7 @@ func (l listed) text() string {
 		rows = append(rows, []string{clean(s.Name), clean(s.Server), s.way()})
 	}
 	if rows == nil {
-		rows = [][]string{{"no remote server"}}
+		rows = [][]string{{"no remote servers"}}
 	}
 	return head + table("    ", rows)
 }
@@ -63,9 +63,9 @@ func (l listed) text() string {
 func (s listedServer) way() string {
 	switch {
 	case s.Via != "":
-		return "through Valet Key, by " + string(s.Via)
+		return "through Valet Key, via " + string(s.Via)
 	case s.CarriedBy != "":
-		return "without Valet Key, through " + clean(s.CarriedBy)
+		return "without Valet Key, via " + clean(s.CarriedBy)
 	}
 	return "without Valet Key"
 }

@@ -30,18 +30,18 @@ func (p *program) server(ctx context.Context, wanted string) (string, error) {
 	case len(named) == 1:
 		return named[0], nil
 	case len(named) > 1:
-		return "", localapi.Errorf(localapi.ErrBadRequest, "%s may be any of these servers: %s", wanted, clean(strings.Join(named, ", "))).
-			WithHint("give the URL of the one you mean")
+		return "", localapi.Errorf(localapi.ErrBadRequest, "%s could be any of these servers: %s", wanted, clean(strings.Join(named, ", "))).
+			WithHint("use the URL of the one you mean")
 	case isAddress(wanted):
 		return localapi.TypedServer(wanted), nil
 	}
 	none := localapi.Errorf(localapi.ErrUnknownServer, "Valet Key knows no server called %s", wanted)
 	if len(names) == 0 {
-		return "", none.WithHint("give its URL; to sign in to one, run: vk signin URL")
+		return "", none.WithHint("use its URL; to sign in to it, run: vk signin URL")
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	return "", none.WithHint("%sgive its URL, or one of these names: %s", didYouMean(wanted, names...), strings.Join(names, ", "))
+	return "", none.WithHint("%suse its URL, or one of these names: %s", didYouMean(wanted, names...), strings.Join(names, ", "))
 }
 
 // isAmong reports whether servers has one that is the same as server: it may be there with several accounts.

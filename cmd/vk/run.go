@@ -206,7 +206,7 @@ func bounded[Answer any](p *program, ctx context.Context, limit time.Duration, c
 	defer cancel()
 	answer, err := call(c, ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, &localapi.Error{Kind: localapi.ErrUnavailable, Message: fmt.Sprintf("Valet Key did not answer within %s", words(limit)), Err: err}
+		return nil, &localapi.Error{Kind: localapi.ErrUnavailable, Message: fmt.Sprintf("Valet Key didn't answer within %s", words(limit)), Err: err}
 	}
 	return answer, err
 }

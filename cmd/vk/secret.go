@@ -45,7 +45,7 @@ func readSecrets(ctx context.Context, stdin io.Reader, stderr io.Writer, what ..
 		case err != nil:
 			return nil, fmt.Errorf("read the %s: %w", name, err)
 		case text == "":
-			return nil, usage("client", "standard input holds no %s", name)
+			return nil, usage("client", "standard input has no %s", name)
 		case len(text) > maxSecret:
 			return nil, localapi.Errorf(localapi.ErrBadRequest, "the %s is longer than %d KiB", name, maxSecret>>10)
 		}

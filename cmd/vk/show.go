@@ -78,9 +78,9 @@ func (v *show) describe(g localapi.Grant) string {
 	issuer := clean(g.Issuer)
 	switch {
 	case g.Issuer == "":
-		issuer, renewable = "none: it asks for no sign-in", "-"
+		issuer, renewable = "none: this server needs no sign-in", "-"
 	case g.Unpublished:
-		issuer += " (the server itself: it does not say who issues its tokens)"
+		issuer += " (the server itself: it names no other)"
 	}
 	rows := [][]string{
 		{"resource", clean(g.Resource)}, {"issuer", issuer}, {"account", orDash(clean(g.Account))}, {"state", state},
@@ -103,14 +103,14 @@ func (v *show) describe(g localapi.Grant) string {
 		}
 		rows = append(rows, []string{label, clean(q.Name) + ": " + clean(q.Meaning())})
 	}
-	label := "hosts"
+	label := "apps"
 	for _, c := range g.Consents {
 		mode := modeWords(c.Mode)
 		if !c.ExpiresAt.IsZero() {
 			mode += ", ends " + relative(c.ExpiresAt, v.now())
 		}
 		rows = append(rows, []string{label, fmt.Sprintf("%s (%s): %s", clean(c.HostName), mode, orDash(clean(strings.Join(c.Scopes, " "))))})
-		rows = append(rows, []string{"", clean(c.Host) + ", known by " + c.Level.String()})
+		rows = append(rows, []string{"", clean(c.Host) + ", identity: " + c.Level.String()})
 		label = ""
 	}
 	if len(g.Consents) == 0 {

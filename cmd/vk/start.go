@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -54,7 +53,10 @@ func startApart(addr string) error {
 	cmd.Stderr = &said
 	if err := cmd.Run(); err != nil {
 		words, hint, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
-		e := localapi.NotRunning(cmp.Or(strings.TrimPrefix(words, "vk: "), err.Error()))
+		e := localapi.NotRunning(err.Error())
+		if words != "" {
+			e.Message = strings.TrimPrefix(words, "vk: ")
+		}
 		if hint != "" {
 			e.Hint = strings.TrimSpace(hint)
 		}
@@ -76,12 +78,12 @@ func (v start) run(ctx context.Context, _ []string) error {
 	}
 	switch answers, err := appAnswers(ctx, addr); {
 	case answers:
-		return v.print("Valet Key is running already\n")
+		return v.print("Valet Key is already running\n")
 	case err != nil:
 		return err
 	}
 	if err := sessionHere(os.Getenv); err != nil {
-		return localapi.Errorf(localapi.ErrUnavailable, "it cannot be started from here: %v", err).WithHint("start valetkey yourself; valetkey --headless asks in a terminal")
+		return localapi.Errorf(localapi.ErrUnavailable, "vk can't start Valet Key here: %v", err).WithHint("start valetkey yourself; valetkey --headless asks in a terminal")
 	}
 	app, err := appProgram()
 	if err != nil {
@@ -117,7 +119,7 @@ func appProgram() (string, error) {
 	if named := hosts.Which("valetkey"); named != "" {
 		return named, nil
 	}
-	return "", localapi.Errorf(localapi.ErrUnavailable, "there is no valetkey beside vk or in PATH that could be started").WithHint("install it there, or start it yourself")
+	return "", localapi.Errorf(localapi.ErrUnavailable, "Valet Key is not running, and there is no valetkey beside vk or in PATH").WithHint("install it there, or start it yourself")
 }
 
 // launch starts the app, with nothing of ours but a part of the environment, and waits until it answers.
@@ -126,7 +128,7 @@ func launch(ctx context.Context, app, addr string) error {
 	cmd.Env, cmd.Dir = appEnv(os.Environ()), string(filepath.Separator)
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
-		return localapi.Errorf(localapi.ErrUnavailable, "it could not be started: %v", err)
+		return localapi.Errorf(localapi.ErrUnavailable, "Valet Key couldn't be started: %v", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -139,11 +141,11 @@ func launch(ctx context.Context, app, addr string) error {
 		select {
 		case err := <-ended: // nil: another one was faster, and is about to answer
 			if err != nil {
-				return localapi.Errorf(localapi.ErrUnavailable, "it was started and ended at once: %v", err).WithHint("to see why, run in a terminal: %s", app)
+				return localapi.Errorf(localapi.ErrUnavailable, "Valet Key started but ended at once: %v", err).WithHint("to see why, run in a terminal: %s", app)
 			}
 		case <-time.After(startGlance):
 		case <-ctx.Done():
-			return localapi.Errorf(localapi.ErrUnavailable, "it was started and does not answer within %s", words(startLimit)).WithHint("try again in a moment, or see what it says: run %s in a terminal", app)
+			return localapi.Errorf(localapi.ErrUnavailable, "Valet Key started but didn't answer within %s", words(startLimit)).WithHint("try again in a moment; to see what it says, run in a terminal: %s", app)
 		}
 	}
 }

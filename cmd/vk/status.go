@@ -34,7 +34,7 @@ func (v *status) run(ctx context.Context, _ []string) error {
 	}
 	servers := fmt.Sprint(s.Servers)
 	if s.SignIns > 0 {
-		servers += fmt.Sprintf(" (%d to sign in to again)", s.SignIns)
+		servers += fmt.Sprintf(" (sign in again: %d)", s.SignIns)
 	}
 	return v.print(table("", [][]string{
 		{"Valet Key", clean(s.Version) + " is running, process " + fmt.Sprint(s.PID)},

@@ -73,7 +73,7 @@ func stateWords(state string) string {
 	case localapi.StateUnsaved:
 		return "not saved"
 	case localapi.StateUnavailable:
-		return "issuer away"
+		return "issuer can't be reached"
 	}
 	return clean(state)
 }

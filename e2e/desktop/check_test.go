@@ -67,6 +67,6 @@ func TestTheWindowAcceptsAnAudience(t *testing.T) {
 		t.Errorf("this is no JWT: %d bytes", len(token))
 	}
 	rig.Contains(t, "vk token --explain", d.VK("token", "--explain", server.URL).Must(), []string{
-		"handed out as you accepted it", "audience: not right, and accepted by you", "expected  " + server.URL, "found     account",
+		"handed out: you accepted what is wrong with it", "audience: wrong, but you accepted it", "expected  " + server.URL, "found     account",
 	})
 }

@@ -66,7 +66,7 @@ func TestThePersonSwitchesAServerOnAndOff(t *testing.T) {
 	w.move(0, 0)
 	w.waitColored("switch\ncursor", colorPrimary)
 	w.photo("hosts-connected")
-	if listed := d.VK("connect", "--list").Must(); !strings.Contains(listed, server.URL) || !strings.Contains(listed, "through Valet Key, by bridge") {
+	if listed := d.VK("connect", "--list").Must(); !strings.Contains(listed, server.URL) || !strings.Contains(listed, "through Valet Key, via bridge") {
 		t.Errorf("vk connect --list says\n%s", listed)
 	}
 	for _, line := range strings.Split(text, "\r\n") {
