@@ -65,6 +65,9 @@ func (p *program) known(ctx context.Context) []localapi.Grant {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, completeLimit)
 	defer cancel()
+	if s, err := c.Status(ctx); err != nil || s.Servers == 0 && s.Keychain != "ok" {
+		return nil // an app that has not read the keychain yet would, and a locked one asks the person to unlock it
+	}
 	all, err := c.Grants(ctx)
 	if err != nil {
 		return nil

@@ -329,9 +329,12 @@ func TestCompletionIsQuick(t *testing.T) {
 	if completeLimit > 300*time.Millisecond {
 		t.Errorf("a person may wait %v", completeLimit)
 	}
-	a := &app{}
-	address := a.serve(t, map[string]string{"grants": `{"wait":true}`})
-	for _, args := range [][]string{{"token", ""}, {"token", "--account", ""}, {"connect", "cursor", ""}} {
+	for i, args := range [][]string{{"token", ""}, {"token", "--account", ""}, {"connect", "cursor", ""}} {
+		a, status := &app{discard: true}, `{"wait":true}`
+		if i > 0 {
+			status = `{"version":"1.2.3","keychain":"ok"}`
+		}
+		address := a.serve(t, map[string]string{"status": status, "grants": `{"wait":true}`})
 		var out, errs bytes.Buffer
 		begin := time.Now()
 		code := run(t.Context(), append([]string{"__complete"}, args...), nil, &out, &errs, address)
