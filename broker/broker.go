@@ -64,8 +64,11 @@ type Config struct {
 	// OpenURL opens the page of a sign-in again, for the person's wish. nil: it cannot be done.
 	OpenURL func(ctx context.Context, url string) error
 
-	// Show opens the main window. nil: there is none.
+	// Show opens the main window, and returns when it is on the screen. nil: there is none.
 	Show func() error
+
+	// Windows says why no window can be shown, and what to install. nil: it is not known, as when it returns nil.
+	Windows func() *localapi.Error
 
 	Face     string       // who asks, for status: "window", "terminal", "policy"
 	Version  string       // of the program

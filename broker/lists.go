@@ -75,7 +75,7 @@ func (b *Broker) Status(ctx context.Context) (*localapi.Status, error) {
 	grants := b.shownGrants()
 	keychain, _ := b.ledger.Keychain()
 	s := &localapi.Status{
-		Version: b.cfg.Version, APIMinor: localapi.APIMinor, PID: os.Getpid(), Face: b.cfg.Face, Keychain: keychain,
+		Version: b.cfg.Version, APIMinor: localapi.APIMinor, PID: os.Getpid(), Face: b.cfg.Face, Keychain: keychain, Windows: b.windows(),
 		Servers: len(grants), Waiting: len(b.desk.Waiting()),
 	}
 	for _, g := range grants {
@@ -98,12 +98,23 @@ func (b *Broker) Open(context.Context, *peer.Peer, localapi.OpenRequest) (*local
 	return &localapi.Opened{}, nil
 }
 
+// windows says why no window can be shown; nil: they can, or there are none.
+func (b *Broker) windows() *localapi.Error {
+	if b.cfg.Windows == nil {
+		return nil
+	}
+	return b.cfg.Windows()
+}
+
+// Shown hears from the face that the question with that ID is on the screen.
+func (b *Broker) Shown(id string) { b.desk.Shown(id) }
+
 // State is everything a window or the tray draws, as of now.
 func (b *Broker) State() face.State {
 	grants := b.shownGrants()
 	keychain, problems := b.ledger.Keychain()
 	s := face.State{
-		Version: b.cfg.Version, Socket: b.cfg.Socket, Keychain: keychain, Grants: grants,
+		Version: b.cfg.Version, Socket: b.cfg.Socket, Keychain: keychain, Windows: b.windows(), Grants: grants,
 		Waiting: b.desk.Waiting(), SignIns: b.signIns.Shown(), Paused: b.desk.Pauses(), Activity: b.activity.shown(),
 	}
 	if keychain == ledger.KeychainOK && len(problems) > 0 {

@@ -22,8 +22,8 @@ type Face interface {
 	// Name is what status calls it.
 	Name() string
 
-	// Ask puts q to the person and waits for the answer. The zero Answer means that nobody answered before q.Deadline or
-	// the end of ctx; an error, that ctx ended or the person could not be asked.
+	// Ask puts q to the person and waits for the answer. The zero Answer means that nobody answered before the end of ctx; an
+	// error, that ctx ended or the person could not be asked. One that is a *localapi.Error says so in words for a host.
 	Ask(ctx context.Context, q Question) (Answer, error)
 
 	// ShowPage tells the person to open the page of a sign-in themselves, and what to enter there; code may be "".
@@ -33,7 +33,8 @@ type Face interface {
 	// or ctx ends. It returns at once where there is no place for that.
 	Paste(ctx context.Context, server string, take func(address string) error)
 
-	// Open opens the main window, or brings it to the person. It fails with [ErrNoWindow] where there is none.
+	// Open opens the main window, or brings it to the person, and returns when it is on the screen. It fails with
+	// [ErrNoWindow] where there is none.
 	Open() error
 
 	// Update gives it a newer state to draw. It does not wait until it is drawn.
@@ -182,7 +183,8 @@ func (q Question) Offers(a Answer) error {
 type State struct {
 	Version  string           `json:"version"`
 	Socket   string           `json:"socket"`
-	Keychain string           `json:"keychain"` // "ok", or what is wrong, as a sentence
+	Keychain string           `json:"keychain"`          // "ok", or what is wrong, as a sentence
+	Windows  *localapi.Error  `json:"windows,omitempty"` // why none can be shown, and what to install; nil: they can, as far as is known
 	Grants   []localapi.Grant `json:"grants"`
 	Waiting  []Question       `json:"waiting"`
 	SignIns  []SignIn         `json:"sign_ins"` // browser flows under way

@@ -222,6 +222,7 @@ type Status struct {
 	Face     string `json:"face"`     // who can ask the person: "window", "terminal", "policy"
 	Keychain string `json:"keychain"` // "ok", or what is wrong, as a sentence
 	Servers  int    `json:"servers"`
-	SignIns  int    `json:"sign_ins_needed"` // servers that need the person to sign in again
-	Waiting  int    `json:"waiting"`         // questions that wait for the person
+	SignIns  int    `json:"sign_ins_needed"`   // servers that need the person to sign in again
+	Waiting  int    `json:"waiting"`           // questions that wait for the person
+	Windows  *Error `json:"windows,omitempty"` // why no window can be shown, and what to install
 }

@@ -48,6 +48,9 @@ func menu(s face.State, now time.Time) []item {
 	if broken(s.Keychain) {
 		rows = append(rows, item{label: label("Keychain: " + s.Keychain), open: true})
 	}
+	if s.Windows != nil {
+		rows = append(rows, item{label: label("No windows: " + s.Windows.Message)}, item{label: label("Please " + s.Windows.Hint)})
+	}
 	rows = append(rows, bounded(signIns(s.SignIns))...)
 	rows = append(rows, bounded(servers(s.Grants, now))...)
 	if len(rows) == 0 {
@@ -198,7 +201,7 @@ func lookOf(s face.State) look {
 	switch {
 	case len(s.Waiting) > 0:
 		return attention
-	case broken(s.Keychain) || slices.ContainsFunc(s.Grants, func(g localapi.Grant) bool { return urgency(g) > 0 }):
+	case broken(s.Keychain) || s.Windows != nil || slices.ContainsFunc(s.Grants, func(g localapi.Grant) bool { return urgency(g) > 0 }):
 		return problem
 	}
 	return normal
@@ -220,6 +223,8 @@ func tooltip(s face.State) string {
 		text += ": " + count(len(s.Waiting), "question waits", "questions wait") + " for you"
 	case broken(s.Keychain):
 		text += ": " + s.Keychain
+	case s.Windows != nil:
+		text += ": no windows: " + s.Windows.Message
 	case signIn > 0:
 		text += ": " + count(signIn, "server needs", "servers need") + " you to sign in again"
 	case len(s.Grants) > 0:

@@ -47,6 +47,8 @@ func TestMenu(t *testing.T) {
 		want  string
 	}{
 		{"before the first state", face.State{}, "No servers yet\n" + foot},
+		{"nothing that shows windows", face.State{Keychain: "ok", Windows: noWindows},
+			"No windows: valetkey-window is not installed\nPlease install it beside valetkey, then restart Valet Key\n" + foot},
 		{"a token held", face.State{Keychain: "ok", Grants: []localapi.Grant{
 			{Server: mcp, Account: "work", State: localapi.StateReady, ExpiresAt: noon.Add(52 * time.Minute)}}},
 			"mcp.example.com/mcp: ready, token until 12:52\n" + signInRows("Sign in again", mcp, "work") + foot},
@@ -138,6 +140,8 @@ func TestMenuIsBounded(t *testing.T) {
 	}
 }
 
+var noWindows = localapi.Errorf(localapi.ErrUnavailable, "valetkey-window is not installed").WithHint("install it beside valetkey, then restart Valet Key")
+
 func TestLookAndTooltip(t *testing.T) {
 	grant := func(state string) localapi.Grant { return localapi.Grant{State: state} }
 	one := []face.Question{{}}
@@ -152,6 +156,7 @@ func TestLookAndTooltip(t *testing.T) {
 		{face.State{Grants: []localapi.Grant{grant(localapi.StateSignIn)}}, problem, "Valet Key: 1 server needs you to sign in again"},
 		{face.State{Grants: []localapi.Grant{grant(localapi.StateUnsaved)}}, problem, "Valet Key: 1 server"},
 		{face.State{Keychain: "Locked."}, problem, "Valet Key: Locked."},
+		{face.State{Keychain: "ok", Windows: noWindows}, problem, "Valet Key: no windows: valetkey-window is not installed"},
 		{face.State{Keychain: "Locked.", Waiting: one}, attention, "Valet Key: 1 question waits for you"},
 		{face.State{Waiting: append(one, one...)}, attention, "Valet Key: 2 questions wait for you"},
 	}

@@ -32,7 +32,8 @@ const (
 // Config is what a Desk needs; only Ask may be nil. Its functions are called from any goroutine, with no lock held.
 type Config struct {
 	// Ask shows a question to the person and returns when it is answered, when ctx ends (the question is withdrawn) or
-	// when nobody can be asked (an error that says so). nil: there is nobody to ask.
+	// when nobody can be asked (an error that says so; a *localapi.Error is what the host is told). nil: there is nobody to
+	// ask.
 	Ask func(ctx context.Context, q face.Question) (face.Answer, error)
 
 	// OnChange is called after what Waiting or Pauses return has changed.
@@ -68,6 +69,8 @@ type pending struct {
 	key, host string
 	waiters   int
 	cancel    context.CancelFunc
+	limit     *time.Timer   // ends the time to answer; nil: the question was not put to the person yet
+	shown     bool          // the face said that it is on the screen
 	done      chan struct{} // closed when answer or err is set
 	answer    face.Answer
 	err       error
@@ -177,6 +180,20 @@ func (d *Desk) Suspect(host peer.Host) {
 	if halted != nil {
 		d.cfg.Halted(id, halted)
 	}
+	d.cfg.OnChange()
+}
+
+// Shown hears that the question with that ID is on the screen only now: the time to answer begins with it.
+func (d *Desk) Shown(id string) {
+	d.mu.Lock()
+	for _, p := range d.pending {
+		if p.q.ID == id && p.limit != nil && !p.shown {
+			p.shown = true
+			p.q.Deadline = time.Now().Add(answerTime)
+			p.limit.Reset(answerTime)
+		}
+	}
+	d.mu.Unlock()
 	d.cfg.OnChange()
 }
 
@@ -317,12 +334,14 @@ func (d *Desk) show(ctx context.Context, p *pending) (face.Answer, error) {
 	case <-ctx.Done():
 		return face.Answer{}, nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	d.mu.Lock()
-	p.q.Deadline = time.Now().Add(answerTime) // the time on the screen counts
+	p.q.Deadline = time.Now().Add(answerTime) // the time on the screen counts; Shown says when that begins, if it is later
+	p.limit = time.AfterFunc(answerTime, cancel)
 	q := p.q
 	d.mu.Unlock()
-	ctx, cancel := context.WithDeadline(ctx, q.Deadline)
-	defer cancel()
+	defer p.limit.Stop()
 	answer, err := d.cfg.Ask(ctx, q)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) && !answer.Answered {
 		return face.Answer{}, nil // withdrawn: unanswered, nobody's failure
@@ -365,7 +384,10 @@ func (d *Desk) settle(p *pending, answer face.Answer, err error) {
 
 // verdict turns what the person said into an answer for the host. It is for after done.
 func (p *pending) verdict() (face.Answer, string, error) {
+	var told *localapi.Error
 	switch {
+	case errors.As(p.err, &told):
+		return face.Answer{}, "the person could not be asked", p.err
 	case p.err != nil:
 		e := localapi.Errorf(localapi.ErrConsentRequired, "the person could not be asked: %s", p.err)
 		e.Err = p.err

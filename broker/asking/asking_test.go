@@ -353,6 +353,44 @@ func TestMayAsk(t *testing.T) {
 	}
 }
 
+// TestTimeBeginsOnTheScreen: what a face takes to put a question on the screen is not taken from the person, and that it is
+// there is believed once.
+func TestTimeBeginsOnTheScreen(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		const takes = 50 * time.Second
+		o.answers(func(ctx context.Context, q face.Question) (face.Answer, error) {
+			time.Sleep(takes)
+			o.Shown("another")
+			o.Shown(q.ID)
+			if got := o.Waiting()[0].Deadline; !got.Equal(time.Now().Add(answerTime)) {
+				t.Errorf("it stands until %v, and that began at %v", got, time.Now())
+			}
+			time.Sleep(time.Second)
+			o.Shown(q.ID)
+			return silent(ctx, q)
+		})
+		began := time.Now()
+		denied(t, o.ask("cursor"), "did not answer", 0)
+		if took := time.Since(began); took != takes+answerTime {
+			t.Errorf("the question stood for %v", took)
+		}
+		o.Shown("q1")
+	})
+}
+
+// TestNoWindowIsNoNo: a host learns what kept the person from being asked, where the face can say it.
+func TestNoWindowIsNoNo(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		why := localapi.Errorf(localapi.ErrUnavailable, "no window can be shown").WithHint("do this")
+		for err, want := range map[error]error{why: localapi.ErrUnavailable, errors.New("it broke"): localapi.ErrConsentRequired} {
+			o.answers(func(context.Context, face.Question) (face.Answer, error) { return face.Answer{}, err })
+			if got := o.ask("cursor"); !errors.Is(got, want) || !strings.Contains(got.Error(), err.Error()) {
+				t.Errorf("%v: the host is told %v", err, got)
+			}
+		}
+	})
+}
+
 // TestNothingWaitsForAFunction: while a function of the Config is stuck, all that does not need it goes on.
 func TestNothingWaitsForAFunction(t *testing.T) {
 	for _, name := range []string{"Ask", "OnChange", "Settled", "Halted"} {

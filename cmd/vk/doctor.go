@@ -136,7 +136,7 @@ func (v *doctor) examineApp(ctx context.Context, e *examination, env hosts.Env) 
 		e.find(fine, "valetkey", fmt.Sprintf("%s is running, process %d", s.Version, s.PID))
 		e.find(fine, "socket", env.Socket+", and it is yours") // the client has looked who answers before it said a word
 		e.find(resultOf(s.Keychain == "ok"), "keychain", s.Keychain)
-		e.find(fine, "questions", faceWords(s.Face))
+		e.find(resultOf(s.Windows == nil), "questions", askWords(s))
 		if s.Waiting > 0 {
 			e.find(wrong, "waiting", fmt.Sprintf("questions waiting for you: %d", s.Waiting))
 		}

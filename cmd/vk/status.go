@@ -38,7 +38,7 @@ func (v *status) run(ctx context.Context, _ []string) error {
 	}
 	return v.print(table("", [][]string{
 		{"Valet Key", clean(s.Version) + " is running, process " + fmt.Sprint(s.PID)},
-		{"questions", faceWords(s.Face)},
+		{"questions", askWords(s)},
 		{"waiting", fmt.Sprint(s.Waiting)},
 		{"keychain", clean(s.Keychain)},
 		{"servers", servers},

@@ -88,8 +88,12 @@ func modeWords(mode string) string {
 	return clean(mode)
 }
 
-func faceWords(face string) string {
-	switch face {
+// askWords says how the person is asked, or why they cannot be.
+func askWords(s *localapi.Status) string {
+	if s.Windows != nil {
+		return "no window can be shown: " + clean(s.Windows.Message) + clean(hintOf(s.Windows))
+	}
+	switch s.Face {
 	case "window":
 		return "in a window"
 	case "terminal":
@@ -97,7 +101,7 @@ func faceWords(face string) string {
 	case "policy":
 		return "nobody is asked: a policy file answers"
 	}
-	return clean(face)
+	return clean(s.Face)
 }
 
 func orDash(s string) string {
