@@ -27,12 +27,13 @@ var floors = map[string]struct {
 	may []string
 	why string
 }{
-	".":                    {[]string{"app", "assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "tray", "windows"}, "a program wires everything"},
+	".":                    {[]string{"assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "tray", "windows"}, "a program wires everything"},
 	"cmd/vk":               {[]string{"bridge", "client", "hosts", "internal/secret", "internal/untrusted", "localapi", "quirk"}, "the command line starts in milliseconds and holds no secret"},
+	"cmd/valetkey-window":  {[]string{"app", "assets", "windows"}, "Fyne's driver and the windows, and nothing else"},
 	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
 	"app":                  {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer", "quirk"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},
-	"windows":              {[]string{"face", "localapi"}, "it starts the windows and carries what they say"},
+	"windows":              {[]string{"face", "internal/owned", "localapi", "tray"}, "it starts the windows and carries what they say, and the tray is beside them"},
 	"terminal":             {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"gateway":              {[]string{"discovery", "internal/sse", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
 	"bridge":               {[]string{"internal/sse", "localapi"}, "it carries messages and knows nothing of what is in them that is secret"},
@@ -77,10 +78,10 @@ var floors = map[string]struct {
 
 // confined says in which packages a package from outside may be imported.
 var confined = map[string][]string{
-	"fyne.io/fyne/v2/app":           {"."},
-	"fyne.io/fyne/v2":               {".", "app"},
+	"fyne.io/fyne/v2/app":           {"cmd/valetkey-window"},
+	"fyne.io/fyne/v2":               {"cmd/valetkey-window", "app"},
 	"fyne.io/systray":               {"tray"},
-	"github.com/go-gl/glfw":         {"."},
+	"github.com/go-gl/glfw":         {"cmd/valetkey-window"},
 	"github.com/zalando/go-keyring": {"keystore"},
 	"github.com/pkg/browser":        {"."},
 	"github.com/spf13/cobra":        {"cmd/vk"},
@@ -88,15 +89,16 @@ var confined = map[string][]string{
 
 // unreachable says what a package must not reach even through others.
 var unreachable = map[string][]string{
-	"cmd/vk": {"C", "fyne.io", "github.com/spf13/cobra/doc", "github.com/zalando/go-keyring", module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/outbound", module + "/policy"},
-	"app":    {module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/policy", module + "/hosts"},
+	".":                   {"fyne.io/fyne", "github.com/go-gl"},
+	"cmd/vk":              {"fyne.io", "github.com/spf13/cobra/doc", "github.com/zalando/go-keyring", module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/outbound", module + "/policy"},
+	"cmd/valetkey-window": {module + "/broker", module + "/keystore", module + "/oauthflow", module + "/discovery", module + "/policy", module + "/hosts"},
 	// The SDK's interface is met without the SDK, and x/oauth2 is not for vk to carry.
 	"localapi":         {"golang.org/x/oauth2", "github.com/modelcontextprotocol"},
 	"localapi/mcpauth": {"github.com/modelcontextprotocol", module + "/discovery", module + "/outbound"},
 }
 
 // environs are the packages that may read the environment: programs, and localapi for the socket's address.
-var environs = []string{".", "cmd/vk", "internal/demo/vkdemo", "localapi", "e2e/rig", "e2e/bench", "e2e/conformance"}
+var environs = []string{".", "cmd/vk", "cmd/valetkey-window", "internal/demo/vkdemo", "localapi", "e2e/rig", "e2e/bench", "e2e/conformance"}
 
 // revealers are the files that may open a secret.Text, and for whom.
 var revealers = map[string]string{
@@ -122,6 +124,7 @@ var revealers = map[string]string{
 type pkg struct {
 	ImportPath     string
 	Dir            string
+	Standard       bool
 	GoFiles        []string
 	CgoFiles       []string
 	IgnoredGoFiles []string
@@ -138,7 +141,7 @@ func (p pkg) name() string {
 
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,Imports,Deps"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,GoFiles,CgoFiles,IgnoredGoFiles,Imports,Deps"}, args...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1") // all files, also where the test itself is built without
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -162,7 +165,7 @@ func within(path, root string) bool { return path == root || strings.HasPrefix(p
 
 func TestImportsGoDownOnly(t *testing.T) {
 	used := map[string]bool{} // "importer imported"
-	for _, tags := range []string{"", "headless", "e2e"} {
+	for _, tags := range []string{"", "e2e"} {
 		for _, p := range list(t, "-tags", tags, "./...") {
 			floor, known := floors[p.name()]
 			if !known {
@@ -254,6 +257,18 @@ func goFiles(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 		t.Fatal(err)
 	}
 	return set, files
+}
+
+// TestNoCgo: on Linux and Windows valetkey and vk are pure Go, so that they load no library and run on a machine without one.
+func TestNoCgo(t *testing.T) {
+	for _, system := range []string{"linux", "windows"} {
+		t.Setenv("GOOS", system)
+		for _, p := range list(t, "-deps", ".", "./cmd/vk") {
+			if len(p.CgoFiles) > 0 && !p.Standard {
+				t.Errorf("on %s a program reaches %s, which has C in it", system, p.ImportPath)
+			}
+		}
+	}
 }
 
 // TestCallsInTheirPlaces looks for calls that only some packages may make.

@@ -1,9 +1,8 @@
 // Valetkey is the program of Valet Key: it signs a person in to remote MCP servers once, keeps the refresh tokens in the
 // keychain, asks which program may use which server, and gives those programs fresh tokens over a local socket.
 //
-// It runs in one of three roles. The resident process, which a person starts, holds everything but windows. It starts the
-// other two from its own executable: "window" shows windows and ends with the last of them, "keychain" makes one call
-// to the keychain and ends.
+// The windows are a program of their own, valetkey-window, which it starts when there is something to show. Each call to the
+// keychain is made by a process of its own executable, in its role "keychain".
 package main
 
 import (
@@ -14,15 +13,16 @@ import (
 	"syscall"
 
 	"github.com/valetkey/valetkey/keystore"
+	"github.com/valetkey/valetkey/windows"
 )
 
 // version is set by the build.
 var version = "unknown"
 
-// The roles that the resident process starts.
+// What the executable is run as, by itself.
 const (
-	roleWindow   = "window"
 	roleKeychain = "keychain"
+	roleWindow   = "window" // by a Valet Key that was started before this file lay here
 )
 
 func main() {
@@ -45,7 +45,11 @@ func run(ctx context.Context, args []string) error {
 		case roleKeychain:
 			return keystore.RunRole(ctx, keystore.RoleConfig{Getenv: os.Getenv, In: os.Stdin, Out: os.Stdout})
 		case roleWindow:
-			return window()
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			return windows.RunRole(self, os.Environ())
 		}
 	}
 	opts, err := parse(args, os.Stdout)

@@ -34,8 +34,15 @@ func resident(ctx context.Context, opts *options) error {
 	if err := peer.Harden(); err != nil {
 		log.Warn("other programs of yours may be able to read this one's memory", "error", err)
 	}
-	if err := windowsPossible(os.Getenv); err != nil && opts.background {
-		return hinted(err, "start valetkey yourself, with --headless")
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program's own file: %w", err)
+	}
+	program, noWindow := windowProgram(os.Getenv, self)
+	if noWindow == errNoDisplay && opts.background {
+		return hinted(noWindow, "start valetkey yourself, with --headless")
+	} else if noWindow != nil && opts.background {
+		return noWindow
 	}
 	if opts.stateDir == "" {
 		opts.stateDir = defaultStateDir(os.Getenv)
@@ -56,10 +63,6 @@ func resident(ctx context.Context, opts *options) error {
 		return err
 	}
 	defer door.Close()
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find the program's own file: %w", err)
-	}
 	store, probe, release, err := opts.store(self)
 	if err != nil {
 		return err
@@ -73,15 +76,15 @@ func resident(ctx context.Context, opts *options) error {
 		}
 		quit()
 	}
-	screen := newScreen(opts, self, leave, hosts.NewSwitches(os.Getenv, self, address), log)
+	changed := make(bell, 1)
+	screen := newScreen(opts, program, noWindow, leave, changed.ring, hosts.NewSwitches(os.Getenv, self, address), log)
 	defer screen.Close()
 	out := outbound.New(outbound.Config{Proxy: http.ProxyFromEnvironment, UserAgent: "valetkey/" + version})
-	changed := make(bell, 1)
 	cfg := broker.Config{
 		Store: store, Probe: probe,
 		Discovery:     discovery.New(discovery.Config{HTTP: out.For, Version: version}),
 		Flow:          opts.flow(screen, out, log),
-		ReadAssertion: readAssertion, OnChange: changed.ring, OpenURL: opts.opener(),
+		ReadAssertion: readAssertion, OnChange: changed.ring, OpenURL: opts.opener(), Windows: screen.trouble,
 		Version: version, Socket: address, StateDir: opts.stateDir, Log: log,
 	}
 	if err := deciders(&cfg, screen, opts.policy); err != nil {

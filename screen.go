@@ -2,43 +2,67 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/term"
 
+	"github.com/valetkey/valetkey/assets"
 	"github.com/valetkey/valetkey/broker"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/policy"
 	"github.com/valetkey/valetkey/terminal"
+	"github.com/valetkey/valetkey/tray"
+	"github.com/valetkey/valetkey/windows"
 )
 
 // screen is the face with what stands behind it: who does the person's wishes, and whose state is drawn.
 type screen struct {
 	face.Face
 	quit     func()
+	changed  func()                        // makes State be drawn again
+	trouble  func() *localapi.Error        // why no window can be shown; nil: nothing of the kind is known
 	head     atomic.Pointer[broker.Broker] // nil until it is open
 	switches *hosts.Switches
 	drawing  sync.Mutex // so that no older state is drawn over a newer one
 }
 
-// newScreen decides who asks the person. quit ends the program because the person wants that.
-func newScreen(opts *options, self string, quit func(), switches *hosts.Switches, log *slog.Logger) *screen {
-	s := &screen{quit: quit, switches: switches}
-	why := windowsPossible(os.Getenv)
+var errNoDisplay = errors.New("there is no display")
+
+// windowProgram finds what shows windows, or says why no window can be shown, as far as can be told without trying.
+func windowProgram(getenv func(string) string, self string) (*windows.Program, error) {
+	if runtime.GOOS != "windows" && runtime.GOOS != "darwin" && getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "" {
+		return nil, errNoDisplay
+	}
+	return windows.Find(self)
+}
+
+// newScreen decides who asks the person: in windows of program, unless why says that there are none. quit ends Valet Key because
+// the person wants that; changed has the state drawn again.
+func newScreen(opts *options, program *windows.Program, why error, quit, changed func(), switches *hosts.Switches, log *slog.Logger) *screen {
+	s := &screen{quit: quit, switches: switches, changed: changed}
+	var missing *localapi.Error
 	switch {
 	case !opts.headless && why == nil:
-		s.Face = newDesktop(self, s.wish, log)
+		s.desktop(program, nil, log)
 	case term.IsTerminal(int(os.Stdin.Fd())) || opts.headless && opts.policy == "":
 		if !opts.headless {
 			fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so questions are asked in this terminal, as with --headless.\n", why)
+			if errors.As(why, &missing) {
+				fmt.Fprintf(os.Stderr, "  To be asked in windows, %s.\n", missing.Hint)
+			}
 		}
 		s.Face = terminal.New(terminal.Config{In: os.Stdin, Out: os.Stdout})
+	case !opts.headless && errors.As(why, &missing):
+		fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so nobody can be asked.\n  To be asked in windows, %s.\n", why, missing.Hint)
+		s.desktop(nil, missing, log)
 	default:
 		s.Face = face.Nobody{Out: os.Stderr}
 		if opts.policy == "" {
@@ -47,6 +71,21 @@ func newScreen(opts *options, self string, quit func(), switches *hosts.Switches
 		}
 	}
 	return s
+}
+
+// desktop shows windows of program, or a tray that says why there are none.
+func (s *screen) desktop(program *windows.Program, missing *localapi.Error, log *slog.Logger) {
+	d := windows.NewDesktop(windows.DesktopConfig{
+		Program: program, Missing: missing,
+		Icons:  tray.Config{Icon: assets.TrayIcon(), IconAttention: assets.TrayAttention(), IconProblem: assets.TrayProblem()},
+		OnWish: s.wish, OnLost: s.changed, Log: log,
+		OnShown: func(id string) {
+			if head := s.head.Load(); head != nil {
+				head.Shown(id)
+			}
+		},
+	})
+	s.Face, s.trouble = d, d.Trouble
 }
 
 // deciders lets f decide in cfg and, before it, the policy file at path; "" for none. Where f reaches nobody, the file decides

@@ -5,9 +5,12 @@
 package app
 
 import (
+	"image"
+	"sync"
 	"time"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/driver/desktop"
 
@@ -79,6 +82,7 @@ type desk struct {
 	main  *mainWindow     // nil: not open
 
 	foreground bool // one of our windows has the focus
+	greeted    bool // the resident process is of this version, and hears what is on the screen
 
 	calls map[uint64]func(*localapi.Error) // wishes under way
 	last  uint64
@@ -148,8 +152,15 @@ func (d *desk) left() {
 
 func (d *desk) take(m face.Message) {
 	switch {
+	case m.Hello != 0:
+		d.greeted = m.Hello == face.Protocol
+		d.conn.Send(face.Message{Hello: face.Protocol})
+		if !d.greeted {
+			d.quit()
+		}
 	case m.State != nil:
 		d.state = *m.State
+		d.timed()
 		if d.main != nil {
 			d.main.redraw()
 		}
@@ -169,6 +180,25 @@ func (d *desk) take(m face.Message) {
 		}
 	case m.Quit:
 		d.quit()
+	}
+}
+
+// timed takes over when the time to answer ends: it begins when the question is on the screen.
+func (d *desk) timed() {
+	if d.ask == nil {
+		return
+	}
+	for _, q := range d.state.Waiting {
+		if q.ID == d.ask.view.q.ID {
+			d.ask.view.q.Deadline = q.Deadline
+		}
+	}
+}
+
+// shown says that a question or a page was painted. A Valet Key from before it greeted its windows takes no such word.
+func (d *desk) shown(what string) {
+	if d.greeted {
+		d.conn.Send(face.Message{Shown: what})
 	}
 }
 
@@ -258,7 +288,7 @@ func (d *desk) newQuestionWindow(q face.Question, later int) *questionWindow {
 	}
 	w.win.SetPadded(false)
 	birth := &atBirth{func() { d.leaveFocus(w.win) }}
-	w.win.SetContent(container.New(birth, w.view.content))
+	w.win.SetContent(container.New(birth, w.view.content, firstFrame(func() { d.shown(q.ID) })))
 	w.win.Resize(w.view.size())
 	w.win.CenterOnScreen()
 	w.win.SetCloseIntercept(func() { d.reply(q.ID, face.Answer{}) })
@@ -301,6 +331,17 @@ func (l *atBirth) MinSize(objects []fyne.CanvasObject) fyne.Size {
 
 // Layout is called by Fyne.
 func (l *atBirth) Layout(objects []fyne.CanvasObject, size fyne.Size) { objects[0].Resize(size) }
+
+// firstFrame is an object that nobody sees and that calls do once, when a window with it is painted.
+func firstFrame(do func()) fyne.CanvasObject {
+	once := sync.OnceFunc(do)
+	o := canvas.NewRaster(func(int, int) image.Image {
+		once()
+		return image.NewAlpha(image.Rect(0, 0, 1, 1))
+	})
+	o.Resize(fyne.NewSize(1, 1))
+	return o
+}
 
 // titleOf is a question's title without its styles.
 func titleOf(q face.Question) string { return joined(titleSpans(q)) }

@@ -26,6 +26,7 @@ type bench struct {
 	*desk
 	sent     chan face.Message // but for what tells that something was taken: that is counted
 	taken    atomic.Int32
+	greeted  atomic.Int32
 	time     time.Time
 	later    []func()
 	notified []string
@@ -50,6 +51,8 @@ func newBench(t *testing.T) *bench {
 			switch {
 			case m.Taken:
 				b.taken.Add(1)
+			case m.Hello != 0:
+				b.greeted.Store(int32(m.Hello))
 			case m.Wish != nil && m.Wish.Wish == (face.WishLook{}):
 				b.looks.Add(1)
 			default:
@@ -142,6 +145,54 @@ func TestQuestionsAreAskedOneAfterTheOther(t *testing.T) {
 		if take {
 			t.Error("a question's window may take the focus")
 		}
+	}
+}
+
+// TestTheFirstFrameIsTold: that a question or a page is on the screen is said when it was painted, once, and to who greeted.
+func TestTheFirstFrameIsTold(t *testing.T) {
+	b := newBench(t)
+	q := ask2("a")
+	b.take(face.Message{Question: &q})
+	b.ask.win.Canvas().Capture() // paints it; nobody greeted
+	b = newBench(t)
+	b.take(face.Message{Hello: face.Protocol})
+	b.take(face.Message{Question: &q})
+	b.take(face.Message{Page: face.PageServers})
+	b.take(face.Message{Page: face.PageHosts})
+	paints := func(w fyne.Window, want ...string) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() { w.Canvas().Capture(); w.Canvas().Capture(); close(done) }()
+		for _, what := range want {
+			if m := <-b.sent; m.Shown != what {
+				t.Errorf("sent %+v, want that %s is shown", m, what)
+			}
+		}
+		<-done
+	}
+	paints(b.ask.win, "a")
+	paints(b.main.win, face.PageServers, face.PageHosts)
+	go b.take(face.Message{Page: face.PageActivity}) // it is on the screen already
+	if m := <-b.sent; m.Shown != face.PageActivity {
+		t.Errorf("sent %+v", m)
+	}
+	if len(b.sent) > 0 || b.greeted.Load() != face.Protocol {
+		t.Errorf("sent %+v", <-b.sent)
+	}
+	asked := q
+	asked.Deadline = noon.Add(120 * time.Second)
+	b.take(face.Message{State: &face.State{Waiting: []face.Question{asked}}})
+	if got := b.ask.view.q.Deadline; !got.Equal(asked.Deadline) {
+		t.Errorf("the window counts down to %v", got)
+	}
+}
+
+// TestAnotherVersionShowsNothing: messages of another number could mean something else.
+func TestAnotherVersionShowsNothing(t *testing.T) {
+	b := newBench(t)
+	b.take(face.Message{Hello: face.Protocol + 1})
+	if !b.over() {
+		t.Error("it lives on")
 	}
 }
 

@@ -23,6 +23,10 @@ type mainWindow struct {
 	scroll *container.Scroll
 	page   string    // on screen, for which scroll's position holds
 	drawn  time.Time // the minute on screen
+
+	first   fyne.CanvasObject // hears of the first frame
+	painted bool              // it was
+	awaited []string          // pages of which the resident process hears then
 }
 
 // memory is what the main window knows that is not in the state.
@@ -57,9 +61,20 @@ func (d *desk) open(page string) {
 	if d.main != nil {
 		d.main.turn(page)
 		d.main.win.RequestFocus()
+		if d.main.painted {
+			d.shown(page)
+		} else {
+			d.main.awaited = append(d.main.awaited, page)
+		}
 		return
 	}
-	m := &mainWindow{desk: d, win: d.app.NewWindow("Valet Key"), memory: newMemory()}
+	m := &mainWindow{desk: d, win: d.app.NewWindow("Valet Key"), memory: newMemory(), awaited: []string{page}}
+	m.first = firstFrame(func() {
+		m.painted = true
+		for _, page := range m.awaited {
+			d.shown(page)
+		}
+	})
 	d.main = m
 	m.memory.address.OnSubmitted = func(string) { m.add() }
 	m.memory.address.OnChanged = func(string) { delete(m.memory.failed, keyAdd) }
@@ -242,7 +257,11 @@ func (m *mainWindow) redraw() {
 	focused := idOf(m.win.Canvas().Focused())
 	content, scroll := mainView(m.desk.state, m.memory, m.actions(), now)
 	m.page = m.memory.page
-	m.win.SetContent(content)
+	if m.painted {
+		m.win.SetContent(content)
+	} else {
+		m.win.SetContent(container.New(&atBirth{func() {}}, content, m.first))
+	}
 	scroll.ScrollToOffset(fyne.NewPos(0, offset))
 	m.scroll = nil // the focus only comes back
 	if o := findID(content, focused); o != nil {

@@ -94,3 +94,16 @@ func TestCallbackPageParses(t *testing.T) {
 		}
 	}
 }
+
+// TestFyneApp: FyneApp.toml is read by Fyne's tools alone, and tells them what the program says of itself.
+func TestFyneApp(t *testing.T) {
+	content, err := os.ReadFile("../FyneApp.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Name = \"" + Name + "\"\n", "ID = \"" + ID + "\"\n", "Version = \"" + Version + "\"\n"} {
+		if !bytes.Contains(content, []byte(want)) {
+			t.Errorf("FyneApp.toml lacks %q", want)
+		}
+	}
+}

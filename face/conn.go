@@ -19,8 +19,13 @@ const maxMessage = 1 << 20
 // The receiver cannot find the next message after it.
 var ErrTooLarge = errors.New("message of more than 1 MiB between the app and its window")
 
+// Protocol numbers the messages of the pair. It changes when they do and with nothing else.
+const Protocol = 1
+
 // Message is one line between the resident process and the window process. Exactly one field is set.
 type Message struct {
+	Hello int `json:"hello,omitempty"` // the first of either side: its Protocol. A window process that is not greeted greets nobody
+
 	// To the window process.
 	Question *Question `json:"question,omitempty"` // ask the person
 	Withdraw string    `json:"withdraw,omitempty"` // ID of a question that needs no answer any more
@@ -32,7 +37,8 @@ type Message struct {
 	// To the resident process.
 	Answer *Answered `json:"answer,omitempty"`
 	Wish   *Wanted   `json:"wish,omitempty"`
-	Taken  bool      `json:"taken,omitempty"` // one Question or Page was: it is on the screen, or waits its turn
+	Taken  bool      `json:"taken,omitempty"` // one Question or Page was: it goes to the screen, or waits its turn
+	Shown  string    `json:"shown,omitempty"` // the question with that ID, or that Page, was painted
 }
 
 // Answered is the answer to the question with that ID.
@@ -75,8 +81,8 @@ func (a *Answered) UnmarshalJSON(b []byte) error {
 // set counts the fields that are set.
 func (m Message) set() int {
 	n := 0
-	for _, is := range []bool{m.Question != nil, m.Withdraw != "", m.State != nil, m.Page != "", m.Result != nil,
-		m.Quit, m.Answer != nil, m.Wish != nil, m.Taken} {
+	for _, is := range []bool{m.Hello != 0, m.Question != nil, m.Withdraw != "", m.State != nil, m.Page != "", m.Result != nil,
+		m.Quit, m.Answer != nil, m.Wish != nil, m.Taken, m.Shown != ""} {
 		if is {
 			n++
 		}

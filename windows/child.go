@@ -30,10 +30,10 @@ func Inherited() (*face.Conn, error) {
 
 // child is one window process.
 type child struct {
-	cmd   *exec.Cmd
-	conn  *face.Conn
-	state *atomic.Pointer[face.State] // the newest, owned by Windows
-	stuck time.Duration               // in which it must take a message, and a question or a page to the screen
+	cmd    *exec.Cmd
+	conn   *face.Conn
+	state  *atomic.Pointer[face.State] // the newest, owned by Windows
+	limits limits
 
 	woken chan struct{} // room for one: something is queued, or the state is newer
 	ended chan struct{} // closed when the process is gone
@@ -41,10 +41,17 @@ type child struct {
 	mu    sync.Mutex
 	queue []face.Message
 	owed  int         // questions and pages that it has not taken yet
-	watch *time.Timer // runs while owed > 0; then it ends the process: its window may stand still, and nobody is asked
+	shown bool        // something was on the screen
+	watch *time.Timer // runs while owed > 0, and until something was shown; then it ends the process, which shows nothing
 }
 
-func startChild(cmd *exec.Cmd, state *atomic.Pointer[face.State], stuck time.Duration) (*child, error) {
+// limits are how long a window process may take for what it is told.
+type limits struct {
+	start time.Duration // to be on the screen for the first time
+	stuck time.Duration // from then on to take a message, and a question or a page
+}
+
+func startChild(cmd *exec.Cmd, state *atomic.Pointer[face.State], limits limits) (*child, error) {
 	conn, done, err := attach(cmd)
 	if err != nil {
 		return nil, err
@@ -56,9 +63,9 @@ func startChild(cmd *exec.Cmd, state *atomic.Pointer[face.State], stuck time.Dur
 		conn.Close()
 		return nil, fmt.Errorf("start the window process: %w", err)
 	}
-	c := &child{cmd: cmd, conn: conn, state: state, stuck: stuck, woken: make(chan struct{}, 1), ended: make(chan struct{})}
-	c.watch = time.AfterFunc(stuck, func() { c.cmd.Process.Kill() })
-	c.watch.Stop()
+	c := &child{cmd: cmd, conn: conn, state: state, limits: limits, woken: make(chan struct{}, 1), ended: make(chan struct{})}
+	c.watch = time.AfterFunc(limits.start, func() { c.cmd.Process.Kill() })
+	c.queue = []face.Message{{Hello: face.Protocol}}
 	go c.write()
 	c.wake()
 	return c, nil
@@ -107,8 +114,8 @@ func (c *child) send(m face.Message) {
 		c.queue = append(c.queue, m)
 	}
 	if m.Question != nil || m.Page != "" {
-		if c.owed++; c.owed == 1 {
-			c.watch.Reset(c.stuck)
+		if c.owed++; c.owed == 1 && c.shown {
+			c.watch.Reset(c.limits.stuck)
 		}
 	}
 	c.mu.Unlock()
@@ -119,9 +126,24 @@ func (c *child) send(m face.Message) {
 func (c *child) taken() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.owed--; c.owed > 0 {
-		c.watch.Reset(c.stuck)
-	} else {
+	c.owed--
+	c.rewatch()
+}
+
+// painted hears that something is on the screen.
+func (c *child) painted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shown = true
+	c.rewatch()
+}
+
+func (c *child) rewatch() {
+	switch {
+	case !c.shown: // the time for that runs
+	case c.owed > 0:
+		c.watch.Reset(c.limits.stuck)
+	default:
 		c.watch.Stop()
 	}
 }
@@ -133,7 +155,7 @@ func (c *child) wake() {
 	}
 }
 
-// write sends what is queued and, before it, the state if it is newer than the last one sent.
+// write sends what is queued and, before all of it but the greeting, the state if it is newer than the last one sent.
 func (c *child) write() {
 	var sent *face.State
 	for {
@@ -146,6 +168,10 @@ func (c *child) write() {
 		queue := c.queue
 		c.queue = nil
 		c.mu.Unlock()
+		if len(queue) > 0 && queue[0].Hello != 0 {
+			c.say(queue[0])
+			queue = queue[1:]
+		}
 		if s := c.state.Load(); s != sent {
 			sent = s
 			c.say(face.Message{State: s})
@@ -159,7 +185,13 @@ func (c *child) write() {
 // say ends a process that takes nothing for too long, or whose pair is broken: receive then sees the end. What is too large
 // is not sent: Ask looked before, a result is a few sentences.
 func (c *child) say(m face.Message) {
-	watch := time.AfterFunc(c.stuck, func() { c.cmd.Process.Kill() })
+	c.mu.Lock()
+	limit := c.limits.start
+	if c.shown {
+		limit = c.limits.stuck
+	}
+	c.mu.Unlock()
+	watch := time.AfterFunc(limit, func() { c.cmd.Process.Kill() })
 	defer watch.Stop()
 	c.conn.Send(m)
 }

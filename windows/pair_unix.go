@@ -44,7 +44,7 @@ func attach(cmd *exec.Cmd) (conn *face.Conn, done func(), err error) {
 func inherited() (io.ReadWriteCloser, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(childFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return nil, errors.New("the window role is started by valetkey itself and by nothing else")
+		return nil, errors.New("it is started by valetkey and by nothing else")
 	}
 	unix.CloseOnExec(childFD) // a browser must not hold the pair open
 	if err := unix.SetNonblock(childFD, true); err != nil {
@@ -52,3 +52,6 @@ func inherited() (io.ReadWriteCloser, error) {
 	}
 	return os.NewFile(childFD, "resident"), nil
 }
+
+// become runs cmd in place of this process, with what this one inherited.
+func become(cmd *exec.Cmd) error { return unix.Exec(cmd.Path, cmd.Args, cmd.Env) }

@@ -38,10 +38,16 @@ func attach(cmd *exec.Cmd) (conn *face.Conn, done func(), err error) {
 func inherited() (io.ReadWriteCloser, error) {
 	for _, f := range []*os.File{os.Stdin, os.Stdout} {
 		if st, err := f.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
-			return nil, errors.New("the window role is started by valetkey itself and by nothing else")
+			return nil, errors.New("it is started by valetkey and by nothing else")
 		}
 	}
 	r, w := os.Stdin, os.Stdout
 	os.Stdout = os.Stderr
 	return pipes{r, w}, nil
+}
+
+// become runs cmd with what this process inherited, until it ends.
+func become(cmd *exec.Cmd) error {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
 }

@@ -17,31 +17,37 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-// errNotShown says that no window could be shown, so the person was not asked.
-var errNotShown = errors.New("no window can be shown")
+// What hosts are told where the person could not be asked, because no window came up: that is not their no.
+var (
+	errNotShown = localapi.Errorf(localapi.ErrUnavailable, "no window can be shown").
+			WithHint("ask again at a display that works, or run valetkey --headless in a terminal")
+	errVersion = localapi.Errorf(localapi.ErrUnavailable, "valetkey-window is of another version than valetkey").
+			WithHint("install both of one version, then restart Valet Key")
+)
 
 const (
 	maxChildren = 2  // window processes that one question is given to: a crash is forgiven once
 	maxWishes   = 16 // wishes under way at one time
-
-	stuck = 10 * time.Second // in which a window process must do something with what it is told
-
-	// pageMissed is how soon after it was told to show a page a window process must have ended to have missed it. It is
-	// too short for a person to see a window and close it.
-	pageMissed = 500 * time.Millisecond
 )
+
+var usual = limits{start: time.Minute, stuck: 10 * time.Second}
 
 // Config says how a window process is started and who hears its wishes.
 type Config struct {
-	// Command makes the command that runs our own program in its window role. Its ExtraFiles (on Windows: Stdin and
-	// Stdout) must be free.
+	// Command makes the command that runs the window program. Its ExtraFiles (on Windows: Stdin and Stdout) must be free.
 	Command func() *exec.Cmd
+
+	// Missing says why there is no window program; nil: there is one.
+	Missing *localapi.Error
 
 	// OnWish does what the person wants. It is called in a goroutine of its own; ctx ends with Close, not with the
 	// window. An error that is no *localapi.Error is shown as an internal one.
 	OnWish func(ctx context.Context, w face.Wish) error
 
-	// OnLost hears of a window process that crashed, or could not be started. nil: nobody does.
+	// OnShown hears that the question with that ID is on the screen. nil: nobody does.
+	OnShown func(id string)
+
+	// onLost hears of a window process that crashed, or could not be started. nil: nobody does.
 	onLost func(error)
 
 	Log *slog.Logger // nil: no log
@@ -49,21 +55,21 @@ type Config struct {
 
 // Windows is the window process, whether it runs now or not. Its methods are safe for concurrent use.
 type Windows struct {
-	cfg   Config
-	ctx   context.Context
-	stop  context.CancelFunc
-	lives sync.WaitGroup // children and wishes
-	slots chan struct{}  // bounds wishes
-	stuck time.Duration  // the constant, but in tests
+	cfg    Config
+	ctx    context.Context
+	stop   context.CancelFunc
+	lives  sync.WaitGroup // children and wishes
+	slots  chan struct{}  // bounds wishes
+	limits limits         // the usual ones, but in tests
 
 	state atomic.Pointer[face.State] // newest; with child, so that Update never waits
 	child atomic.Pointer[child]      // nil: none runs. Stored under mu
 
 	mu      sync.Mutex
 	closed  bool
-	waiting []*asked // in the order of asking
-	page    string   // the page asked for last
-	paged   time.Time
+	trouble *localapi.Error // why no window will be shown, whatever is tried
+	waiting []*asked        // in the order of asking
+	opening []*opening
 }
 
 // asked is a question without an answer yet.
@@ -74,24 +80,33 @@ type asked struct {
 	failed   chan error       // room for one
 }
 
+// opening is a page that is not on the screen yet.
+type opening struct {
+	page     string
+	children int        // window processes that were told
+	done     chan error // room for one
+}
+
 // New starts nothing yet.
 func New(cfg Config) *Windows {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Windows{cfg: cfg, slots: make(chan struct{}, maxWishes), stuck: stuck}
+	w := &Windows{cfg: cfg, slots: make(chan struct{}, maxWishes), limits: usual, trouble: cfg.Missing}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	return w
 }
 
-// Ask shows q and waits for the person. When ctx ends or q.Deadline passes, the question is withdrawn and the answer is
-// the zero one: nobody answered. An error means that the person could not be asked: no window can be shown, or face.ErrTooLarge.
+// Trouble says why no window will be shown until Valet Key is started again, and what to install; nil: none is known.
+func (w *Windows) Trouble() *localapi.Error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.trouble
+}
+
+// Ask shows q and waits for the person. When ctx ends, the question is withdrawn and the answer is the zero one: nobody
+// answered. An error means that the person could not be asked: no window can be shown, or face.ErrTooLarge.
 func (w *Windows) Ask(ctx context.Context, q face.Question) (face.Answer, error) {
-	if !q.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, q.Deadline)
-		defer cancel()
-	}
 	if ctx.Err() != nil {
 		return face.Answer{}, nil
 	}
@@ -149,18 +164,20 @@ func (w *Windows) find(id string) *asked {
 	return nil
 }
 
-// Show opens the main window at a page (Page…), or brings it there. A failure goes to OnLost.
-func (w *Windows) Show(page string) {
+// Show opens the main window at a page (Page…), or brings it there. What is returned holds nil when the page is on the
+// screen, else why it will not be.
+func (w *Windows) Show(page string) <-chan error {
+	o := &opening{page: page, children: 1, done: make(chan error, 1)}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	c, err := w.running()
-	if err == nil {
-		c.send(face.Message{Page: page})
-		w.page, w.paged = page, time.Now()
+	if err != nil {
+		o.done <- err
+		return o.done
 	}
-	w.mu.Unlock()
-	if err != nil && !w.isClosed() {
-		w.lost(err)
-	}
+	w.opening = append(w.opening, o)
+	c.send(face.Message{Page: page})
+	return o.done
 }
 
 // Update gives the windows a newer state to draw. It never waits; states that a slow window has not taken yet are
@@ -177,7 +194,7 @@ func (w *Windows) Close() {
 	w.mu.Lock()
 	w.closed = true
 	c := w.child.Load()
-	w.fail(func(*asked) bool { return true }, errNotShown)
+	w.fail(maxChildren, errNotShown)
 	w.mu.Unlock()
 	w.stop()
 	if c != nil {
@@ -193,39 +210,45 @@ func (w *Windows) Close() {
 	}
 }
 
-func (w *Windows) isClosed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.closed
-}
-
 // running returns the window process, after starting it if there is none. The caller holds mu.
 func (w *Windows) running() (*child, error) {
-	if w.closed {
+	switch {
+	case w.closed:
 		return nil, errNotShown
+	case w.trouble != nil:
+		return nil, w.trouble
 	}
 	if c := w.child.Load(); c != nil {
 		return c, nil
 	}
-	c, err := startChild(w.cfg.Command(), &w.state, w.stuck)
+	c, err := startChild(w.cfg.Command(), &w.state, w.limits)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotShown, err)
+		w.cfg.Log.Warn("the window program does not start", "error", err)
+		return nil, errNotShown
 	}
 	w.child.Store(c)
 	w.lives.Go(func() { w.listen(c) })
 	return c, nil
 }
 
-// listen takes what c says until it ends, then gives the questions it left unanswered to another one.
+// listen takes what c says until it ends, then gives what it left undone to another one.
 func (w *Windows) listen(c *child) {
+	greeted := false
 	err := c.receive(func(m face.Message) error {
 		switch {
+		case m.Hello == face.Protocol && !greeted:
+			greeted = true
+		case !greeted:
+			return errVersion
 		case m.Answer != nil:
 			w.answered(m.Answer)
 		case m.Wish != nil:
 			w.wished(c, *m.Wish)
 		case m.Taken:
 			c.taken()
+		case m.Shown != "":
+			c.painted()
+			w.shown(m.Shown)
 		default:
 			return errors.New("the window sent a message that only the app may send")
 		}
@@ -234,24 +257,21 @@ func (w *Windows) listen(c *child) {
 
 	w.mu.Lock()
 	w.child.CompareAndSwap(c, nil)
-	w.fail(func(a *asked) bool { return a.children >= maxChildren }, errNotShown)
-	// A process that ends this soon after it was to show a page had closed its last window already.
-	missed := w.page
-	if time.Since(w.paged) > pageMissed {
-		missed = ""
+	if errors.Is(err, errVersion) {
+		w.trouble = errVersion
 	}
-	w.page = ""
-	if (len(w.waiting) > 0 || missed != "") && !w.closed {
+	w.fail(maxChildren, errNotShown)
+	if (len(w.waiting) > 0 || len(w.opening) > 0) && !w.closed {
 		if next, startErr := w.running(); startErr != nil {
-			err = startErr
-			w.fail(func(*asked) bool { return true }, startErr)
+			w.fail(0, startErr)
 		} else {
 			for _, a := range w.waiting {
 				a.children++
 				next.send(face.Message{Question: &a.question})
 			}
-			if missed != "" {
-				next.send(face.Message{Page: missed})
+			for _, o := range w.opening {
+				o.children++
+				next.send(face.Message{Page: o.page})
 			}
 		}
 	}
@@ -262,6 +282,23 @@ func (w *Windows) listen(c *child) {
 	}
 }
 
+// shown hears what is on the screen: a question, by its ID, or a page.
+func (w *Windows) shown(what string) {
+	w.mu.Lock()
+	asked := w.find(what) != nil
+	w.opening = slices.DeleteFunc(w.opening, func(o *opening) bool {
+		if o.page != what {
+			return false
+		}
+		o.done <- nil
+		return true
+	})
+	w.mu.Unlock()
+	if asked && w.cfg.OnShown != nil {
+		w.cfg.OnShown(what)
+	}
+}
+
 func (w *Windows) lost(err error) {
 	w.cfg.Log.Warn("the window process ended badly", "error", err)
 	if w.cfg.onLost != nil {
@@ -269,13 +306,20 @@ func (w *Windows) lost(err error) {
 	}
 }
 
-// fail ends the waiting questions that match. The caller holds mu.
-func (w *Windows) fail(match func(*asked) bool, err error) {
+// fail ends the questions and pages that as many window processes were told of. The caller holds mu.
+func (w *Windows) fail(children int, err error) {
 	w.waiting = slices.DeleteFunc(w.waiting, func(a *asked) bool {
-		if !match(a) {
+		if a.children < children && !w.closed {
 			return false
 		}
 		a.failed <- err
+		return true
+	})
+	w.opening = slices.DeleteFunc(w.opening, func(o *opening) bool {
+		if o.children < children && !w.closed {
+			return false
+		}
+		o.done <- err
 		return true
 	})
 }

@@ -51,17 +51,30 @@ func window(role string) int {
 	case "huge":
 		end.Write([]byte(strings.Repeat("x", 2<<20)))
 	case "chatter":
-		end.Write([]byte("{\"quit\":true}\n"))
+		end.Write([]byte("{\"hello\":1}\n{\"quit\":true}\n"))
+	case "slow":
+		time.Sleep(3 * stuck)
 	}
-	for {
+	for shown := 0; ; {
 		m, err := conn.Receive()
 		if err != nil {
 			return 0
 		}
-		if (m.Question != nil || m.Page != "") && role != "hung" {
+		if (m.Question != nil || m.Page != "") && role != "hung" && (role != "one" || shown == 0) {
 			conn.Send(face.Message{Taken: true})
 		}
+		if m.Question != nil && role != "hung" && role != "unpainted" && (role != "one" || shown == 0) {
+			conn.Send(face.Message{Shown: m.Question.ID})
+			shown++
+		}
+		if m.Page != "" && role != "unpainted" {
+			conn.Send(face.Message{Shown: m.Page})
+		}
 		switch {
+		case m.Hello != 0 && role == "stranger":
+			conn.Send(face.Message{Hello: m.Hello + 1})
+		case m.Hello != 0 && role != "rude":
+			conn.Send(face.Message{Hello: m.Hello})
 		case m.Quit:
 			report("quit", "")
 			return 0
@@ -90,6 +103,9 @@ func window(role string) int {
 	}
 }
 
+// stuck is how long a window process may take in the tests of that.
+const stuck = 300 * time.Millisecond
+
 func yes(q face.Question) face.Answer {
 	a := face.Answer{Answered: true, Allow: true, ClientID: "id for " + q.ID, ClientSecret: secret.New("secret for " + q.ID)}
 	if len(q.Modes) > 0 {
@@ -116,12 +132,13 @@ type harness struct {
 	*Windows
 	started atomic.Int32
 	wishes  chan face.Wish
+	shown   chan string
 	heard   []face.Wish // taken from wishes: each is done in a goroutine of its own, so they come in any order
 	lost    chan error
 }
 
 func start(t *testing.T, roles ...string) *harness {
-	h := &harness{wishes: make(chan face.Wish, 1000), lost: make(chan error, 100)}
+	h := &harness{wishes: make(chan face.Wish, 1000), shown: make(chan string, 1000), lost: make(chan error, 100)}
 	h.Windows = New(Config{
 		Command: func() *exec.Cmd {
 			n := int(h.started.Add(1))
@@ -137,7 +154,8 @@ func start(t *testing.T, roles ...string) *harness {
 			}
 			return nil
 		},
-		onLost: func(err error) { h.lost <- err },
+		OnShown: func(id string) { h.shown <- id },
+		onLost:  func(err error) { h.lost <- err },
 	})
 	t.Cleanup(h.Close)
 	return h
@@ -160,7 +178,7 @@ func (h *harness) wait(t *testing.T, what, id string) {
 }
 
 func question(id string) face.Question {
-	return face.Question{ID: id, Kind: face.KindConsent, Modes: []string{localapi.ModeOnce}, Deadline: time.Now().Add(limit),
+	return face.Question{ID: id, Kind: face.KindConsent, Modes: []string{localapi.ModeOnce},
 		Scopes: []face.Scope{{Name: "read", Required: true}, {Name: "write"}}}
 }
 
@@ -212,14 +230,13 @@ func TestEndOfContextWithdraws(t *testing.T) {
 
 func TestDeadlineWithdraws(t *testing.T) {
 	h := start(t, "silent")
-	q := question("q1")
-	q.Deadline = time.Now().Add(10 * time.Millisecond)
-	if a, err := h.Ask(t.Context(), q); err != nil || a.Answered {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if a, err := h.Ask(ctx, question("q1")); err != nil || a.Answered {
 		t.Errorf("%+v, %v; want nobody's answer", a, err)
 	}
 	h.wait(t, "withdraw", "q1")
-	q.Deadline = time.Now().Add(-time.Second)
-	if a, err := h.Ask(t.Context(), q); err != nil || a.Answered {
+	if a, err := h.Ask(ctx, question("q1")); err != nil || a.Answered {
 		t.Errorf("past deadline: %+v, %v; want nobody's answer", a, err)
 	}
 }
@@ -263,33 +280,85 @@ func TestLostProcess(t *testing.T) {
 }
 
 func TestAWindowProcessThatStandsStill(t *testing.T) {
-	h := start(t, "hung", "answer")
-	h.stuck = 300 * time.Millisecond
-	a, err := h.Ask(t.Context(), question("q1"))
-	if err != nil || !a.Answered {
-		t.Errorf("%+v, %v; want an answer from a second process", a, err)
-	}
-	select {
-	case err := <-h.lost:
-		if !strings.Contains(err.Error(), "killed") {
-			t.Errorf("OnLost: %v", err)
-		}
-	case <-time.After(limit):
-		t.Error("OnLost was not called")
+	for role, q2 := range map[string]bool{"hung": false, "unpainted": false, "one": true} {
+		t.Run(role, func(t *testing.T) {
+			h := start(t, role, "answer")
+			h.limits = limits{start: stuck, stuck: stuck}
+			if q2 { // it stands still only after the first
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { <-h.shown; cancel() }()
+				h.Ask(ctx, question("q1"))
+			}
+			a, err := h.Ask(t.Context(), question("q2"))
+			if err != nil || !a.Answered {
+				t.Errorf("%+v, %v; want an answer from a second process", a, err)
+			}
+			select {
+			case err := <-h.lost:
+				if !strings.Contains(err.Error(), "killed") {
+					t.Errorf("OnLost: %v", err)
+				}
+			case <-time.After(limit):
+				t.Error("OnLost was not called")
+			}
+		})
 	}
 
-	h = start(t, "ask")
-	h.stuck = 300 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), 4*h.stuck)
+	h := start(t, "ask")
+	h.limits = limits{start: limit, stuck: stuck}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*stuck)
 	defer cancel()
 	if a, err := h.Ask(ctx, question("q2")); err != nil || a.Answered || h.started.Load() != 1 {
 		t.Errorf("%+v, %v, %d processes; a person may take longer than a process", a, err, h.started.Load())
 	}
 }
 
+// TestAWindowProcessThatIsSlowToStart is waited for, and what is on the screen is told when it is there.
+func TestAWindowProcessThatIsSlowToStart(t *testing.T) {
+	h := start(t, "slow")
+	h.limits = limits{start: limit, stuck: stuck}
+	began := time.Now()
+	opened := h.Show(face.PageServers)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		if id := <-h.shown; id != "q1" || time.Since(began) < 3*stuck {
+			t.Errorf("%q is on the screen after %v", id, time.Since(began))
+		}
+		cancel()
+	}()
+	if a, err := h.Ask(ctx, question("q1")); err != nil || a.Answered || h.started.Load() != 1 {
+		t.Errorf("%+v, %v, %d processes", a, err, h.started.Load())
+	}
+	if err := <-opened; err != nil {
+		t.Errorf("the main window: %v", err)
+	}
+}
+
+// TestAnotherVersion: a window program whose messages are others is not used, and the person is told what to install.
+func TestAnotherVersion(t *testing.T) {
+	for _, role := range []string{"stranger", "rude"} {
+		t.Run(role, func(t *testing.T) {
+			h := start(t, role)
+			var told *localapi.Error
+			if _, err := h.Ask(t.Context(), question("q1")); !errors.As(err, &told) || told.Kind != localapi.ErrUnavailable || !strings.Contains(told.Message, "another version") {
+				t.Errorf("it was asked: %v", err)
+			}
+			<-h.lost
+			if trouble := h.Trouble(); trouble == nil || !strings.Contains(trouble.Hint, "install") {
+				t.Errorf("trouble: %v", trouble)
+			}
+			if err := <-h.Show(face.PageServers); !errors.Is(err, errVersion) || h.started.Load() != 1 {
+				t.Errorf("%v after %d processes; it is not tried again", err, h.started.Load())
+			}
+		})
+	}
+}
+
 func TestPageForAWindowProcessThatIsEnding(t *testing.T) {
 	h := start(t, "turn-away", "ask")
-	h.Show(face.PageServers)
+	if err := <-h.Show(face.PageServers); err != nil {
+		t.Error(err)
+	}
 	h.wait(t, "page", face.PageServers)
 	if n := h.started.Load(); n != 2 {
 		t.Errorf("%d processes, want 2", n)
@@ -297,16 +366,19 @@ func TestPageForAWindowProcessThatIsEnding(t *testing.T) {
 }
 
 func TestNoProgram(t *testing.T) {
-	lost := make(chan error, 1)
-	w := New(Config{Command: func() *exec.Cmd { return exec.Command("/nowhere/valetkey") },
-		onLost: func(err error) { lost <- err }})
+	w := New(Config{Command: func() *exec.Cmd { return exec.Command("/nowhere/valetkey") }})
 	defer w.Close()
 	if _, err := w.Ask(t.Context(), question("q1")); !errors.Is(err, errNotShown) {
 		t.Errorf("error %v, want errNotShown", err)
 	}
-	w.Show(face.PageServers)
-	if err := <-lost; !errors.Is(err, errNotShown) {
-		t.Errorf("lost %v, want errNotShown", err)
+	if err := <-w.Show(face.PageServers); !errors.Is(err, errNotShown) {
+		t.Errorf("%v, want errNotShown", err)
+	}
+	missing := localapi.Errorf(localapi.ErrUnavailable, "it is missing")
+	w = New(Config{Missing: missing})
+	defer w.Close()
+	if _, err := w.Ask(t.Context(), question("q1")); err != missing || w.Trouble() != missing {
+		t.Errorf("%v, trouble %v", err, w.Trouble())
 	}
 }
 
@@ -347,6 +419,7 @@ func TestSlowWindowGetsTheNewestState(t *testing.T) {
 
 func TestWindowThatTakesNothingIsEnded(t *testing.T) {
 	h := start(t, "deaf")
+	h.limits.start = usual.stuck
 	h.Update(face.State{Activity: []face.Entry{{Rule: strings.Repeat("r", 900_000)}}})
 	h.Show(face.PageServers)
 	for range maxQueued + 2 {

@@ -17,7 +17,7 @@ import (
 const (
 	watched   = time.Minute      // how long programs at rest are watched
 	settling  = 95 * time.Second // until then what a sign-in leaves open has been closed: no connection idles longer than 90 s
-	memoryAim = 15 << 10         // how much more memory than the floor the resident process may need, in KiB
+	memoryAim = 10 << 10         // how much more memory than the floor the resident process may need, in KiB
 )
 
 // rest is a desktop of its own, with three programs in its tray.
@@ -60,12 +60,12 @@ func (w *world) startRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	socket, _, err := w.startApp(ctx, env, "valetkey", "--policy", policy)
+	socket, _, err := w.startApp(ctx, env, "tray", "--policy", policy)
 	if err != nil {
 		return err
 	}
 	if w.rest.ours, err = host.next(ctx); err != nil {
-		return w.withLog("valetkey", err)
+		return w.withLog("tray", err)
 	}
 	resource, err := w.serve(0, nil)
 	if err != nil {
@@ -73,7 +73,7 @@ func (w *world) startRest(ctx context.Context) error {
 	}
 	_, err = w.ask(ctx, order{Do: doToken, Ours: socket, Resource: resource})
 	w.rest.since = time.Now()
-	return w.withLog("valetkey", err)
+	return w.withLog("tray", err)
 }
 
 // startListener starts a program that writes where it listens to its descriptor 3.

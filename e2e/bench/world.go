@@ -47,7 +47,7 @@ const briefTTL = 12 * time.Second
 const crowds = 3
 
 func newWorld(quick bool) (*world, error) {
-	for _, name := range []string{"valetkey", "valetkey-headless", "vk", "vkdemo"} {
+	for _, name := range []string{"valetkey", "valetkey-window", "vk", "vkdemo"} {
 		if _, err := os.Stat(filepath.Join("bin", name)); err != nil {
 			return nil, fmt.Errorf("%w (make bench builds and runs everything)", err)
 		}
@@ -89,11 +89,11 @@ func (w *world) close() (err error) {
 
 // build makes the floors and the host.
 func (w *world) build(ctx context.Context) error {
-	for _, b := range []struct{ name, cgo, tags string }{{"echo", "0", ""}, {"ask", "0", ""}, {"pipe", "0", ""}, {"tray/plain", "0", ""}, {"tray/linked", "1", "gles,migrated_fynedo"}} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", b.tags, "-o", w.path(b.name), "./e2e/bench/testdata/"+b.name)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
+	for _, name := range []string{"echo", "ask", "pipe", "tray/plain", "tray/linked"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", w.path(name), "./e2e/bench/testdata/"+name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", b.name, err, out)
+			return fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}
 	}
 	program, err := os.ReadFile(w.self)
@@ -121,7 +121,7 @@ func (w *world) startSocket(ctx context.Context) (err error) {
 		}
 		w.brief = append(w.brief, resource)
 	}
-	if w.socket, w.app, err = w.startApp(ctx, os.Environ(), "valetkey-headless", "--headless"); err != nil {
+	if w.socket, w.app, err = w.startApp(ctx, os.Environ(), "headless", "--headless"); err != nil {
 		return err
 	}
 	for _, resource := range append(w.brief, w.resource) {
@@ -171,25 +171,25 @@ func (w *world) serve(ttl time.Duration, around func(http.Handler) http.Handler)
 // allowAll is the person at valetkey's terminal: "always allow", to every question there will be.
 const allowAll = "a\na\na\na\na\na\na\na\na\na\n"
 
-// startApp starts a build of valetkey and waits for its socket.
-func (w *world) startApp(ctx context.Context, env []string, program string, args ...string) (socket string, pid int, err error) {
-	dir := w.path("of-" + program)
+// startApp starts valetkey, under a name for its files, and waits for its socket.
+func (w *world) startApp(ctx context.Context, env []string, name string, args ...string) (socket string, pid int, err error) {
+	dir := w.path("of-" + name)
 	bin, err := filepath.Abs("bin")
 	if err != nil {
 		return "", 0, err
 	}
 	socket = filepath.Join(dir, "run", "agent.sock")
-	cmd := exec.Command(filepath.Join(bin, program), append(args, "--keystore", "memory",
+	cmd := exec.Command(filepath.Join(bin, "valetkey"), append(args, "--keystore", "memory",
 		"--state-dir", filepath.Join(dir, "state"), "--browser", filepath.Join(bin, "vkdemo")+" browser --yes")...)
 	cmd.Env, cmd.Stdin = append(env, "VK_SOCK="+socket), strings.NewReader(allowAll)
-	if err := w.start(program, cmd); err != nil {
+	if err := w.start(name, cmd); err != nil {
 		return "", 0, err
 	}
 	client := localapi.NewClient(socket)
 	defer client.Close()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if _, err = client.Status(ctx); err == nil || time.Now().After(deadline) || ctx.Err() != nil {
-			return socket, cmd.Process.Pid, w.withLog(program, err)
+			return socket, cmd.Process.Pid, w.withLog(name, err)
 		}
 	}
 }

@@ -171,7 +171,7 @@ func newValet(ctx context.Context, a assignment) (_ *valet, err error) {
 	if v.log, err = os.Create(filepath.Join(v.dir, "log")); err != nil {
 		return nil, err
 	}
-	app := v.command("valetkey-headless", "--headless", "--policy", policy, "--keystore", "memory", "--state-dir", filepath.Join(v.dir, "state"),
+	app := v.command("valetkey", "--headless", "--policy", policy, "--keystore", "memory", "--state-dir", filepath.Join(v.dir, "state"),
 		"--client-metadata-url", metadataURL, "--browser", filepath.Join(v.bin, "vkdemo")+" browser --yes")
 	app.Stdout, app.Stderr = v.log, v.log
 	if err := app.Start(); err != nil {
@@ -304,10 +304,10 @@ func (v *valet) ready(ctx context.Context) error {
 		case err := <-v.wait:
 			v.wait <- err
 			said, _ := os.ReadFile(v.log.Name())
-			return fmt.Errorf("valetkey-headless ended: %v\n%s", err, said)
+			return fmt.Errorf("valetkey ended: %v\n%s", err, said)
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("valetkey-headless does not answer: %w", ctx.Err())
+			return fmt.Errorf("valetkey does not answer: %w", ctx.Err())
 		}
 	}
 }

@@ -135,7 +135,7 @@ func TestVKDoesNotStartTheApp(t *testing.T) {
 		says []string
 	}{
 		"not installed":           {"", []string{"there is no valetkey beside vk or in PATH", "install it there"}},
-		"a build without windows": {rig.Program(t, "valetkey-headless"), []string{"ended at once", "to see why, run in a terminal"}},
+		"no windows beside it":    {rig.Program(t, "valetkey"), []string{"ended at once", "to see why, run in a terminal"}},
 		"a program that will not": {"/bin/false", []string{"ended at once: exit status 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestHeadlessAudience(t *testing.T) {
 	const other = "https://other.example.com"
 	h := rig.New(t)
 	site := newDemoSite(t, func(c *demo.IssuerConfig) { c.Audience = other }, nil)
-	app, screen := onTerminal(h, h.Command(rig.Program(t, "valetkey-headless"), "--headless", "--keystore", "memory", "--state-dir", h.Path("state"),
+	app, screen := onTerminal(h, h.Command(rig.Program(t, "valetkey"), "--headless", "--keystore", "memory", "--state-dir", h.Path("state"),
 		"--browser", rig.Program(t, "vkdemo")+" browser --yes"))
 	h.Ready(app)
 

@@ -26,7 +26,7 @@ import (
 )
 
 // TestHeadlessScripts runs testdata/*.txtar. Each script has a home of its own, no display and no session bus. Valet Key
-// is started as `exec valetkey-headless … &app&` and stopped with `kill -INT app`. The host behind vk is this test. The
+// is started as `exec valetkey … &app&` and stopped with `kill -INT app`. The host behind vk is this test. The
 // scripts' own commands:
 //
 //	serve [FLAG…]             starts vkdemo serve, and sets SERVER and ISSUER
@@ -40,7 +40,7 @@ import (
 func TestHeadlessScripts(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Dir(rig.Program(t, "vk"))
-	for _, name := range []string{"valetkey", "valetkey-headless", "vkdemo"} {
+	for _, name := range []string{"valetkey", "vkdemo"} {
 		rig.Program(t, name)
 	}
 	testscript.Run(t, testscript.Params{

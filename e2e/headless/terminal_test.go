@@ -98,36 +98,32 @@ func (s *terminal) asks(headline string) string {
 
 const ctrlC = "\x03"
 
-// TestHeadlessTerminal is a person at a terminal, with either program.
+// TestHeadlessTerminal is a person at a terminal.
 func TestHeadlessTerminal(t *testing.T) {
-	for _, name := range []string{"valetkey", "valetkey-headless"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := rig.New(t)
-			site := newDemoSite(t, nil, nil)
-			app, screen := onTerminal(h, h.Command(rig.Program(t, name), "--headless", "--keystore", "memory", "--state-dir", h.Path("state"),
-				"--browser", rig.Program(t, "vkdemo")+" browser --yes"))
-			h.Ready(app)
-			dialog(t, h, site, screen)
+	t.Parallel()
+	h := rig.New(t)
+	site := newDemoSite(t, nil, nil)
+	app, screen := onTerminal(h, h.Command(rig.Program(t, "valetkey"), "--headless", "--keystore", "memory", "--state-dir", h.Path("state"),
+		"--browser", rig.Program(t, "vkdemo")+" browser --yes"))
+	h.Ready(app)
+	dialog(t, h, site, screen)
 
-			waiting := h.Start(h.CopyOf("vkdemo", "last"), "host", "--server", site.server)
-			screen.asks("last wants to use")
-			screen.types(ctrlC)
-			if code := app.Wait(); code != 0 && code != 130 {
-				t.Errorf("Valet Key ended with %v:\n%s", app.ProcessState, screen.rest())
-			}
-			if code := waiting.Wait(); code != 8 {
-				t.Errorf("the host that waited got exit code %d: %s", code, waiting.Err.String())
-			}
-			if left, _ := filepath.Glob(h.Path("run/*.sock")); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
-			}
-			for _, bad := range []string{"level=ERROR", "panic:", "%!"} {
-				if strings.Contains(screen.output.String(), bad) {
-					t.Errorf("the terminal shows %q:\n%s", bad, screen.output.String())
-				}
-			}
-		})
+	waiting := h.Start(h.CopyOf("vkdemo", "last"), "host", "--server", site.server)
+	screen.asks("last wants to use")
+	screen.types(ctrlC)
+	if code := app.Wait(); code != 0 && code != 130 {
+		t.Errorf("Valet Key ended with %v:\n%s", app.ProcessState, screen.rest())
+	}
+	if code := waiting.Wait(); code != 8 {
+		t.Errorf("the host that waited got exit code %d: %s", code, waiting.Err.String())
+	}
+	if left, _ := filepath.Glob(h.Path("run/*.sock")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	for _, bad := range []string{"level=ERROR", "panic:", "%!"} {
+		if strings.Contains(screen.output.String(), bad) {
+			t.Errorf("the terminal shows %q:\n%s", bad, screen.output.String())
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/valetkey/valetkey/localapi"
 )
 
-// life is a grant at a real issuer from its first sign-in to its end, as the shipped programs live it: valetkey-headless
+// life is a grant at a real issuer from its first sign-in to its end, as the shipped programs live it: valetkey
 // with a policy file, vk and vk bridge as hosts, and a person with Chromium.
 type life struct {
 	*rig.Place

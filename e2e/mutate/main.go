@@ -182,7 +182,7 @@ func (m mutation) try(ctx context.Context, tree string) (by string, err error) {
 
 // test runs the tests of packages in tree, and stops at the first that fails.
 func test(ctx context.Context, tree string, packages []string) (output string, err error) {
-	args := []string{"test", "-count=1", "-failfast", "-trimpath", "-timeout", limit.String(), "-tags", "headless"}
+	args := []string{"test", "-count=1", "-failfast", "-trimpath", "-timeout", limit.String()}
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
 	cmd.Dir = tree
 	out, err := cmd.CombinedOutput()

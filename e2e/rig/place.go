@@ -208,14 +208,14 @@ func (p *Place) Host(name string, args ...string) *Process {
 	return r
 }
 
-// AppCommand is valetkey-headless. Later flags replace the first ones.
+// AppCommand is valetkey without windows. Later flags replace the first ones.
 func (p *Place) AppCommand(flags ...string) *exec.Cmd {
-	return p.Command(Program(p.T, "valetkey-headless"), append([]string{
+	return p.Command(Program(p.T, "valetkey"), append([]string{
 		"--headless", "--keystore", "memory", "--state-dir", p.Path("state"), "--browser", Program(p.T, "vkdemo") + " browser --yes",
 	}, flags...)...)
 }
 
-// App starts valetkey-headless and waits until it answers.
+// App starts valetkey without windows and waits until it answers.
 func (p *Place) App(flags ...string) *Process {
 	p.T.Helper()
 	app := p.Run(p.AppCommand(flags...))

@@ -19,7 +19,7 @@ func Root(t testing.TB, name ...string) string {
 	return path
 }
 
-// Program is the path of a program that make built: valetkey, valetkey-headless, vk, vkdemo.
+// Program is the path of a program that make built: valetkey, valetkey-window, vk, vkdemo.
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	path := Root(t, "bin", name)

@@ -54,6 +54,25 @@ func checkFile(st, want *unix.Stat_t, private bool) error {
 	return nil
 }
 
+func checkProgram(f *os.File, like string) error {
+	var st, owner unix.Stat_t
+	if err := unix.Stat(like, &owner); err != nil {
+		return &os.PathError{Op: "stat", Path: like, Err: err}
+	}
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return errors.New("it is not a regular file")
+	case st.Uid != 0 && st.Uid != owner.Uid:
+		return fmt.Errorf("it belongs to another user (%d)", st.Uid)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("it can be written by others (mode %03o); run chmod go-w on it", st.Mode&0o777)
+	}
+	return nil
+}
+
 // ours: root can change everything anyway.
 func ours(st *unix.Stat_t) bool { return st.Uid == 0 || int(st.Uid) == os.Geteuid() }
 

@@ -3,6 +3,7 @@
 package owned
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,54 @@ func TestOwnership(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 			chmod(dir, 0o700)
+		})
+	}
+}
+
+// TestProgram: a program is run only if those who can change it are root and the owner of the program beside it.
+func TestProgram(t *testing.T) {
+	const somebody, another = 4242, 4243
+	for _, test := range []struct {
+		name          string
+		mode          os.FileMode
+		owner, beside int // 0: who runs the test
+		want          string
+	}{
+		{"as it should be", 0o755, 0, 0, ""},
+		{"writable by the group", 0o775, 0, 0, "it can be written by others (mode 775)"},
+		{"writable by all", 0o757, 0, 0, "it can be written by others (mode 757)"},
+		{"of another", 0o755, somebody, another, "it belongs to another user (4242)"},
+		{"of the owner of the program beside it", 0o755, somebody, somebody, ""},
+		{"a directory", os.ModeDir | 0o755, 0, 0, "it is not a regular file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.owner != 0 && os.Geteuid() != 0 {
+				t.Skip("needs root to give a file away")
+			}
+			dir := t.TempDir()
+			program, beside := filepath.Join(dir, "window"), filepath.Join(dir, "beside")
+			make := func(path string, mode os.FileMode, owner int) error {
+				if mode.IsDir() {
+					return os.Mkdir(path, mode.Perm())
+				}
+				if err := os.WriteFile(path, nil, 0o700); err != nil {
+					return err
+				}
+				if owner != 0 {
+					if err := os.Chown(path, owner, -1); err != nil {
+						return err
+					}
+				}
+				return os.Chmod(path, mode)
+			}
+			if err := errors.Join(make(program, test.mode, test.owner), make(beside, 0o755, test.beside)); err != nil {
+				t.Fatal(err)
+			}
+			f, err := Program(program, beside)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+			f.Close()
 		})
 	}
 }

@@ -72,6 +72,29 @@ func check(f *os.File, path string, private bool) error {
 	return err
 }
 
+func checkProgram(f *os.File, like string) error {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errors.New("it is not a regular file"))
+	}
+	trusted, err := trustedSIDs()
+	if err != nil {
+		return err
+	}
+	beside, err := windows.GetNamedSecurityInfo(like, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	if err != nil {
+		return err
+	}
+	owner, _, err := beside.Owner()
+	if err != nil {
+		return err
+	}
+	sd, err := windows.GetSecurityInfo(windows.Handle(f.Fd()), windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
+	if err != nil {
+		return err
+	}
+	return checkDescriptor(sd, append(trusted, owner), changeFile)
+}
+
 // trustedSIDs are the person and those who can change everything anyway.
 func trustedSIDs() ([]*windows.SID, error) {
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()

@@ -5,9 +5,6 @@ import (
 	"context"
 	"os"
 
-	fyneapp "fyne.io/fyne/v2/app"
-
-	"github.com/valetkey/valetkey/app"
 	"github.com/valetkey/valetkey/broker"
 	"github.com/valetkey/valetkey/discovery"
 	"github.com/valetkey/valetkey/e2e/bench/testdata/tray"
@@ -20,7 +17,6 @@ import (
 
 func main() {
 	if len(os.Args) > 1 { // never: the linker must not know
-		app.Run(app.Config{App: fyneapp.New()})
 		out := outbound.New(outbound.Config{})
 		b, _ := broker.Open(context.Background(), broker.Config{
 			Store: keystore.NewKeychain(keystore.KeychainConfig{}), Discovery: discovery.New(discovery.Config{HTTP: out.For}),

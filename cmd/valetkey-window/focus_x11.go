@@ -1,4 +1,4 @@
-//go:build !headless && !windows && !darwin
+//go:build !windows && !darwin
 
 package main
 

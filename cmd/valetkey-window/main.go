@@ -1,5 +1,5 @@
-//go:build !headless
-
+// Valetkey-window shows the windows of Valet Key. Valetkey starts it when there is something to show, over a pair that it
+// inherits, and it ends with its last window. It is Fyne's driver and package app, and nothing else.
 package main
 
 import (
@@ -15,11 +15,14 @@ import (
 	"github.com/valetkey/valetkey/windows"
 )
 
-// appID is the program's name for desktops, as in FyneApp.toml.
-const appID = "com.github.valetkey.valetkey"
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "valetkey-window:", err)
+		os.Exit(1)
+	}
+}
 
-// window is the role that shows windows. It ends with the last of them.
-func window() error {
+func run() error {
 	conn, err := windows.Inherited()
 	if err != nil {
 		return err
@@ -27,8 +30,11 @@ func window() error {
 	if err := glfw.Init(); err != nil { // Fyne would go on without, and panic at the first window
 		return fmt.Errorf("no window can be shown: %w", err)
 	}
-	a := fyneapp.NewWithID(appID)
-	a.SetIcon(fyne.NewStaticResource("valetkey.png", assets.Icon()))
+	icon := fyne.NewStaticResource("valetkey.png", assets.Icon())
+	// Said here, or Fyne would look for a FyneApp.toml where the program runs.
+	fyneapp.SetMetadata(fyne.AppMetadata{ID: assets.ID, Name: assets.Name, Version: assets.Version, Build: 1, Icon: icon, Migrations: map[string]bool{"fyneDo": true}})
+	a := fyneapp.NewWithID(assets.ID)
+	a.SetIcon(icon)
 	app.Run(app.Config{App: a, Conn: conn, TakeFocus: takeFocus, LeaveFocus: leaveFocus, Places: tellPlaces(os.Getenv(envPlaces))})
 	return nil
 }
