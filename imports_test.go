@@ -27,13 +27,13 @@ var floors = map[string]struct {
 	may []string
 	why string
 }{
-	".":                    {[]string{"assets", "broker", "client", "discovery", "face", "gateway", "hosts", "internal/secret", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "tray", "windows"}, "a program wires everything"},
+	".":                    {[]string{"broker", "client", "discovery", "face", "gateway", "hosts", "internal/owned", "internal/secret", "keystore", "localapi", "oauthflow", "outbound", "peer", "policy", "terminal", "windows"}, "a program wires everything"},
 	"cmd/vk":               {[]string{"bridge", "client", "hosts", "internal/secret", "internal/untrusted", "localapi", "quirk"}, "the command line starts in milliseconds and holds no secret"},
 	"cmd/valetkey-window":  {[]string{"app", "assets", "windows"}, "Fyne's driver and the windows, and nothing else"},
 	"internal/demo/vkdemo": {[]string{"internal/demo", "localapi", "localapi/mcpauth"}, "a host, an issuer and a server know nothing of the inside"},
 	"app":                  {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer", "quirk"}, "a face draws what face carries and decides nothing"},
 	"tray":                 {[]string{"face", "internal/untrusted", "localapi"}, "a face draws what face carries and decides nothing"},
-	"windows":              {[]string{"face", "internal/owned", "localapi", "tray"}, "it starts the windows and carries what they say, and the tray is beside them"},
+	"windows":              {[]string{"assets", "face", "internal/owned", "localapi", "tray"}, "it starts the windows and carries what they say, and the tray is beside them"},
 	"terminal":             {[]string{"client", "face", "internal/secret", "internal/untrusted", "localapi", "peer"}, "a face draws what face carries and decides nothing"},
 	"gateway":              {[]string{"discovery", "internal/sse", "internal/untrusted", "localapi", "outbound", "peer"}, "it forwards what the broker allows, and must tell what the guard refused from what the network lost"},
 	"bridge":               {[]string{"internal/sse", "localapi"}, "it carries messages and knows nothing of what is in them that is secret"},
@@ -83,7 +83,7 @@ var confined = map[string][]string{
 	"fyne.io/systray":               {"tray"},
 	"github.com/go-gl/glfw":         {"cmd/valetkey-window"},
 	"github.com/zalando/go-keyring": {"keystore"},
-	"github.com/pkg/browser":        {"."},
+	"github.com/pkg/browser":        {"oauthflow"},
 	"github.com/spf13/cobra":        {"cmd/vk"},
 }
 

@@ -1,21 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
-	"mvdan.cc/sh/v3/shell"
 
+	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
+	"github.com/valetkey/valetkey/oauthflow"
 )
 
 // The --browser values that open nothing here.
@@ -56,7 +53,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	flags.StringVar(&o.policy, "policy", "", "decide by what is written down in this `FILE`; without a terminal nobody else is asked")
 	flags.StringVar(&o.keystore, "keystore", "keychain", "`STORE` where sign-ins are kept: keychain, or memory (gone when it ends)")
 	flags.StringVar(&o.service, "keychain-service", "valetkey", "`NAME` under which the keychain holds them; another one keeps a second Valet Key apart")
-	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the activity log (default "+defaultStateDir(os.Getenv)+")")
+	flags.StringVar(&o.stateDir, "state-dir", "", "`DIR` for the activity log (default "+localapi.StateDir(os.Getenv)+")")
 	browser := flags.String("browser", "", "open pages with this `CMD`, the address as its last argument; \"print\" shows the address, \"device\" a page and a code for another device")
 	flags.StringVar(&o.clientMetadataURL, "client-metadata-url", "", "`URL` of a client ID metadata document to sign in with, where an issuer takes one")
 	showVersion := flags.Bool("version", false, "print the version")
@@ -81,73 +78,38 @@ func parse(args []string, out io.Writer) (*options, error) {
 	if o.service == "" || strings.Trim(o.service, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		return nil, hinted(fmt.Errorf("--keychain-service %q is no name", o.service), "use small letters, digits and hyphens")
 	}
-	if o.clientMetadataURL != "" && !isClientID(o.clientMetadataURL) {
+	if o.clientMetadataURL != "" && !oauthflow.IsClientID(o.clientMetadataURL) {
 		return nil, hinted(errors.New("--client-metadata-url must be an https address with a path, without query or fragment"),
 			"it must be where the document is published; docs/client-metadata.json is an example of one")
 	}
-	return o, o.readBrowser(*browser)
+	var err error
+	if o.browser, err = oauthflow.SplitBrowser(*browser); err != nil {
+		return nil, hinted(err, "quote it as in a shell")
+	}
+	return o, nil
 }
 
-// isClientID reports whether a URL may be a client ID: draft-ietf-oauth-client-id-metadata-document-00, section 3. A query
-// is allowed there and advised against.
-func isClientID(raw string) bool {
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path == "" || u.Path == "/" || strings.ContainsAny(raw, "?#") {
-		return false
+// opener returns how pages are opened, nil when they are not.
+func (o *options) opener() func(ctx context.Context, url string) error {
+	if o.showsPages() {
+		return nil // tell shows it
 	}
-	segments := strings.Split(u.Path, "/")
-	return !slices.Contains(segments, ".") && !slices.Contains(segments, "..")
+	return oauthflow.Browser(o.browser)
 }
 
-// readBrowser splits cmd as a shell does. Nothing in it is run by a shell, and variables are not replaced.
-func (o *options) readBrowser(cmd string) error {
-	if cmd == "" {
-		return nil
+// tell returns who hears of the page of each sign-in: the broker always, the person where no browser is opened for it.
+func (o *options) tell(broker func(oauthflow.Request, oauthflow.Page), f face.Face) func(oauthflow.Request, oauthflow.Page) {
+	return func(r oauthflow.Request, page oauthflow.Page) {
+		broker(r, page)
+		if o.showsPages() || page.Code != "" {
+			f.ShowPage(r.Server, page.URL, page.Code)
+		}
 	}
-	words, err := shell.Fields(cmd, func(name string) string { return "$" + name })
-	if err != nil || len(words) == 0 {
-		return hinted(fmt.Errorf("--browser %q cannot be split into words", cmd), "quote it as in a shell")
-	}
-	o.browser = words
-	return nil
 }
 
-func defaultStateDir(getenv func(string) string) string {
-	home := getenv("HOME")
-	switch runtime.GOOS {
-	case "windows":
-		return filepath.Join(getenv("LocalAppData"), "Valet Key")
-	case "darwin":
-		return filepath.Join(home, "Library", "Application Support", "Valet Key")
-	}
-	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "valetkey")
-	}
-	return filepath.Join(home, ".local", "state", "valetkey")
-}
+func (o *options) showsPages() bool { return o.browsesBy(browserPrint) || o.browsesBy(browserDevice) }
 
-// openStateDir makes dir if need be, and refuses one that is not ours alone or cannot be written.
-func openStateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return hinted(fmt.Errorf("the state directory cannot be made: %w", err), "name another one with --state-dir")
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return hinted(fmt.Errorf("the state directory cannot be read: %w", err), "name another one with --state-dir")
-	}
-	if err := private(dir, info); err != nil {
-		return hinted(err, "name another one with --state-dir, or mend its owner and mode")
-	}
-	probe, err := os.CreateTemp(dir, ".probe-*")
-	if err != nil {
-		return hinted(fmt.Errorf("the state directory %s cannot be written: %w", dir, errors.Unwrap(err)), "name another one with --state-dir")
-	}
-	probe.Close()
-	if err := os.Remove(probe.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the state directory %s: %w", dir, err)
-	}
-	return nil
-}
+func (o *options) browsesBy(way string) bool { return len(o.browser) == 1 && o.browser[0] == way }
 
 // hinted is an error for the person at the command line, with what to do about it.
 func hinted(err error, hint string) error {

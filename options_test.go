@@ -4,8 +4,6 @@ package main
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,32 +61,6 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q printed %q", test.args, out.String())
 		case test.check != nil && !test.check(o):
 			t.Errorf("%q: %+v", test.args, o)
-		}
-	}
-}
-
-func TestStateDir(t *testing.T) {
-	dir := t.TempDir()
-	if err := openStateDir(filepath.Join(dir, "new", "one")); err != nil {
-		t.Error(err)
-	}
-	if info, err := os.Stat(filepath.Join(dir, "new", "one")); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("made with %v (%v)", info.Mode(), err)
-	}
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	shared := filepath.Join(dir, "shared")
-	if err := os.Mkdir(shared, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(shared, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]string{file: "", filepath.Join(file, "below"): "", shared: "written by others"} {
-		if err := openStateDir(path); err == nil || !strings.Contains(say(err), want) || !strings.Contains(say(err), "--state-dir") {
-			t.Errorf("%s: err = %v", path, err)
 		}
 	}
 }

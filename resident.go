@@ -7,11 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/valetkey/valetkey/broker"
@@ -20,12 +18,14 @@ import (
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/gateway"
 	"github.com/valetkey/valetkey/hosts"
+	"github.com/valetkey/valetkey/internal/owned"
 	"github.com/valetkey/valetkey/internal/secret"
 	"github.com/valetkey/valetkey/keystore"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/oauthflow"
 	"github.com/valetkey/valetkey/outbound"
 	"github.com/valetkey/valetkey/peer"
+	"github.com/valetkey/valetkey/windows"
 )
 
 // resident is the process that stays: broker, socket and tray. It ends with ctx, or when the person quits.
@@ -38,17 +38,15 @@ func resident(ctx context.Context, opts *options) error {
 	if err != nil {
 		return fmt.Errorf("find the program's own file: %w", err)
 	}
-	program, noWindow := windowProgram(os.Getenv, self)
-	if noWindow == errNoDisplay && opts.background {
-		return hinted(noWindow, "start valetkey yourself, with --headless")
-	} else if noWindow != nil && opts.background {
+	program, noWindow := windows.Find(os.Getenv, self)
+	if noWindow != nil && opts.background {
 		return noWindow
 	}
 	if opts.stateDir == "" {
-		opts.stateDir = defaultStateDir(os.Getenv)
+		opts.stateDir = localapi.StateDir(os.Getenv)
 	}
-	if err := openStateDir(opts.stateDir); err != nil {
-		return err
+	if err := owned.Directory(opts.stateDir); err != nil {
+		return hinted(fmt.Errorf("the state directory %w", err), "name another one with --state-dir")
 	}
 	address, err := localapi.Address()
 	if err != nil {
@@ -140,22 +138,18 @@ func (o *options) store(self string) (store keystore.Store, probe func(context.C
 	if o.keystore == "memory" {
 		return keystore.NewMemory(), nil, func() {}, nil
 	}
-	dir := defaultStateDir(os.Getenv) // not --state-dir: the keychain is one for all of them
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, nil, hinted(fmt.Errorf("the directory for the keychain's lock cannot be made: %w", err), "make it writable, or use --keystore memory")
-	}
-	lock := flock.New(filepath.Join(dir, o.service+".lock"), flock.SetPermissions(0o600))
-	switch mine, err := lock.TryLock(); {
-	case err != nil:
-		return nil, nil, nil, hinted(fmt.Errorf("the keychain's lock cannot be taken: %w", err), "make "+dir+" writable, or use --keystore memory")
-	case !mine:
+	dir := localapi.StateDir(os.Getenv) // not --state-dir: the keychain is one for all of them
+	switch release, err = keystore.Claim(dir, o.service); {
+	case errors.Is(err, keystore.ErrClaimed):
 		return nil, nil, nil, hinted(errors.New("another Valet Key, on another socket, uses the keychain"), "end it first, or keep this one apart with --keychain-service NAME or --keystore memory")
+	case err != nil:
+		return nil, nil, nil, hinted(err, "make "+dir+" writable, or use --keystore memory")
 	}
 	if runtime.GOOS == "linux" {
 		self = "/proc/self/exe" // also after an update has put another file in its place
 	}
 	keychain := keystore.NewKeychain(keystore.KeychainConfig{Command: []string{self, roleKeychain}, Service: o.service})
-	return keychain, keychain.Probe, func() { lock.Close() }, nil
+	return keychain, keychain.Probe, release, nil
 }
 
 // bell is how the head tells that the state changed. It holds one ring, and who rings never waits.

@@ -2,24 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/term"
 
-	"github.com/valetkey/valetkey/assets"
 	"github.com/valetkey/valetkey/broker"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/hosts"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/policy"
 	"github.com/valetkey/valetkey/terminal"
-	"github.com/valetkey/valetkey/tray"
 	"github.com/valetkey/valetkey/windows"
 )
 
@@ -34,35 +30,24 @@ type screen struct {
 	drawing  sync.Mutex // so that no older state is drawn over a newer one
 }
 
-var errNoDisplay = errors.New("there is no display")
-
-// windowProgram finds what shows windows, or says why no window can be shown, as far as can be told without trying.
-func windowProgram(getenv func(string) string, self string) (*windows.Program, error) {
-	if runtime.GOOS != "windows" && runtime.GOOS != "darwin" && getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "" {
-		return nil, errNoDisplay
-	}
-	return windows.Find(self)
-}
-
 // newScreen decides who asks the person: in windows of program, unless why says that there are none. quit ends Valet Key because
 // the person wants that; changed has the state drawn again.
-func newScreen(opts *options, program *windows.Program, why error, quit, changed func(), switches *hosts.Switches, log *slog.Logger) *screen {
+func newScreen(opts *options, program *windows.Program, why *localapi.Error, quit, changed func(), switches *hosts.Switches, log *slog.Logger) *screen {
 	s := &screen{quit: quit, switches: switches, changed: changed}
-	var missing *localapi.Error
 	switch {
 	case !opts.headless && why == nil:
 		s.desktop(program, nil, log)
 	case term.IsTerminal(int(os.Stdin.Fd())) || opts.headless && opts.policy == "":
 		if !opts.headless {
 			fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so questions are asked in this terminal, as with --headless.\n", why)
-			if errors.As(why, &missing) {
-				fmt.Fprintf(os.Stderr, "  To be asked in windows, %s.\n", missing.Hint)
+			if why != windows.ErrNoDisplay {
+				fmt.Fprintf(os.Stderr, "  To be asked in windows, %s.\n", why.Hint)
 			}
 		}
 		s.Face = terminal.New(terminal.Config{In: os.Stdin, Out: os.Stdout})
-	case !opts.headless && errors.As(why, &missing):
-		fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so nobody can be asked.\n  To be asked in windows, %s.\n", why, missing.Hint)
-		s.desktop(nil, missing, log)
+	case !opts.headless && why != windows.ErrNoDisplay:
+		fmt.Fprintf(os.Stderr, "No windows can be shown (%v), so nobody can be asked.\n  To be asked in windows, %s.\n", why, why.Hint)
+		s.desktop(nil, why, log)
 	default:
 		s.Face = face.Nobody{Out: os.Stderr}
 		if opts.policy == "" {
@@ -76,9 +61,7 @@ func newScreen(opts *options, program *windows.Program, why error, quit, changed
 // desktop shows windows of program, or a tray that says why there are none.
 func (s *screen) desktop(program *windows.Program, missing *localapi.Error, log *slog.Logger) {
 	d := windows.NewDesktop(windows.DesktopConfig{
-		Program: program, Missing: missing,
-		Icons:  tray.Config{Icon: assets.TrayIcon(), IconAttention: assets.TrayAttention(), IconProblem: assets.TrayProblem()},
-		OnWish: s.wish, OnLost: s.changed, Log: log,
+		Program: program, Missing: missing, OnWish: s.wish, OnLost: s.changed, Log: log,
 		OnShown: func(id string) {
 			if head := s.head.Load(); head != nil {
 				head.Shown(id)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -21,6 +23,21 @@ const addressVar = "VK_SOCK"
 //
 // The error is an *Error of kind ErrBadRequest: the environment gives no usable address.
 func Address() (string, error) { return systemAddress(os.Getenv) }
+
+// StateDir is where what is kept between runs lies, unless the person says otherwise; it may not be there yet.
+func StateDir(getenv func(string) string) string {
+	home := getenv("HOME")
+	switch runtime.GOOS {
+	case "windows":
+		return filepath.Join(getenv("LocalAppData"), "Valet Key")
+	case "darwin":
+		return filepath.Join(home, "Library", "Application Support", "Valet Key")
+	}
+	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "valetkey")
+	}
+	return filepath.Join(home, ".local", "state", "valetkey")
+}
 
 // Room for a path in sockaddr_un, less the NUL that ends it.
 const (

@@ -6,16 +6,16 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/valetkey/valetkey/assets"
 	"github.com/valetkey/valetkey/face"
 	"github.com/valetkey/valetkey/localapi"
 	"github.com/valetkey/valetkey/tray"
 )
 
-// DesktopConfig is what a Desktop needs; only Program may be nil.
+// DesktopConfig is what a Desktop needs.
 type DesktopConfig struct {
 	Program *Program // nil: Missing says why
 	Missing *localapi.Error
-	Icons   tray.Config                            // of which it sets the functions
 	OnWish  func(context.Context, face.Wish) error // does what the person wants
 	OnShown func(id string)                        // hears that the question with that ID is on the screen
 	OnLost  func()                                 // hears that Trouble may have changed
@@ -34,16 +34,17 @@ type Desktop struct {
 func NewDesktop(cfg DesktopConfig) *Desktop {
 	d := &Desktop{written: face.Nobody{Out: os.Stderr}, log: cfg.Log}
 	d.windows = New(Config{Command: cfg.Program.Command, Missing: cfg.Missing, OnWish: cfg.OnWish, OnShown: cfg.OnShown, onLost: func(error) { cfg.OnLost() }, Log: cfg.Log})
-	icons := cfg.Icons
-	icons.OnOpen = func() { d.windows.Show(face.PageServers) }
-	icons.OnWish = func(w face.Wish) {
-		if err := cfg.OnWish(context.Background(), w); err != nil {
-			cfg.Log.Warn("what was clicked in the tray could not be done", "error", err)
-			d.windows.Show(face.PageServers)
-		}
-	}
-	icons.Log = cfg.Log
-	d.icon = tray.New(icons)
+	d.icon = tray.New(tray.Config{
+		Icon: assets.TrayIcon(), IconAttention: assets.TrayAttention(), IconProblem: assets.TrayProblem(),
+		OnOpen: func() { d.windows.Show(face.PageServers) },
+		OnWish: func(w face.Wish) {
+			if err := cfg.OnWish(context.Background(), w); err != nil {
+				cfg.Log.Warn("what was clicked in the tray could not be done", "error", err)
+				d.windows.Show(face.PageServers)
+			}
+		},
+		Log: cfg.Log,
+	})
 	return d
 }
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/valetkey/valetkey/internal/owned"
 	"github.com/valetkey/valetkey/localapi"
@@ -19,9 +20,19 @@ type Program struct {
 	file *os.File
 }
 
-// Find finds the program that belongs to the executable self: it lies beside it, or in libexec. An error is for the person, with
-// what to install.
-func Find(self string) (*Program, error) {
+// ErrNoDisplay says that windows are out of the question here.
+var ErrNoDisplay = localapi.Errorf(localapi.ErrUnavailable, "there is no display").WithHint("start valetkey yourself, with --headless")
+
+// Find finds the program that belongs to the executable self: it lies beside it, or in libexec. Why there are no windows is for
+// the person, with what to install: ErrNoDisplay or something about the program, as far as can be told without trying.
+func Find(getenv func(string) string, self string) (*Program, *localapi.Error) {
+	if runtime.GOOS != "windows" && runtime.GOOS != "darwin" && getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "" {
+		return nil, ErrNoDisplay
+	}
+	return find(self)
+}
+
+func find(self string) (*Program, *localapi.Error) {
 	if real, err := filepath.EvalSymlinks(self); err == nil {
 		self = real
 	}
@@ -43,7 +54,7 @@ func Find(self string) (*Program, error) {
 // RunRole is valetkey's role "window": a Valet Key that was started before its file was replaced by this one asks so for its
 // windows. It goes with the next release.
 func RunRole(self string, env []string) error {
-	p, err := Find(self)
+	p, err := find(self)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ var mutations = []mutation{
 	{"XDV-1 slow_down", "oauthflow/way_device.go", "d.interval += pollInterval", "d.interval += 0", nil},
 	{"SEC-8 address of the sign-in page", "oauthflow/way_redirect.go", `if u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()) {`, `if u.Scheme != "" {`, nil},
 	{"SEC-9 address fit for an argument", "oauthflow/way_redirect.go", "kept = append(kept, escapeQuery(part))", "kept = append(kept, part)", nil},
-	{"SEC-9 no shell", "browser.go", "cmd := exec.CommandContext(ctx, o.browser[0], append(o.browser[1:len(o.browser):len(o.browser)], url)...)", `cmd := exec.CommandContext(ctx, "sh", "-c", o.browser[0]+" "+url)`, nil},
+	{"SEC-9 no shell", "oauthflow/browser.go", "cmd := exec.CommandContext(ctx, argv[0], append(argv[1:len(argv):len(argv)], url)...)", `cmd := exec.CommandContext(ctx, "sh", "-c", argv[0]+" "+url)`, nil},
 	{"REG-21 registration stays with its issuer", "oauthflow/flow.go", "case r.Registration.Issuer != r.Issuer.ID:", `case r.Registration.Issuer == "":`, nil},
 	{"REG-21 dynamic registration of another issuer", "oauthflow/registration.go", "have.Issuer == issuer.ID && !have.Expired() {", "!have.Expired() {", nil},
 	{"REG-19 expired registration", "client/client.go", "return !c.SecretExpiry.IsZero() && !time.Now().Before(c.SecretExpiry)", "return false", nil},

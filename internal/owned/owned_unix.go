@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,6 +70,17 @@ func checkProgram(f *os.File, like string) error {
 		return fmt.Errorf("it belongs to another user (%d)", st.Uid)
 	case st.Mode&0o022 != 0:
 		return fmt.Errorf("it can be written by others (mode %03o); run chmod go-w on it", st.Mode&0o777)
+	}
+	return nil
+}
+
+func checkDirectory(dir string, info os.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case ok && int(st.Uid) != os.Getuid():
+		return fmt.Errorf("%s belongs to another user (uid %d)", dir, st.Uid)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s can be written by others (mode %04o); run chmod go-w on it", dir, info.Mode().Perm())
 	}
 	return nil
 }

@@ -148,3 +148,30 @@ func TestProgram(t *testing.T) {
 		})
 	}
 }
+
+// TestDirectory: what is kept between runs lies where nobody else can write.
+func TestDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := Directory(filepath.Join(dir, "new", "one")); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "new", "one")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("made with %v (%v)", info.Mode(), err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shared := filepath.Join(dir, "shared")
+	if err := os.Mkdir(shared, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(shared, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{file: "", filepath.Join(file, "below"): "", shared: "written by others"} {
+		if err := Directory(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: err = %v", path, err)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package oauthflow
 
 import (
 	"os"
@@ -25,11 +25,11 @@ func TestPagesAreOpenedWithoutAShell(t *testing.T) {
 		{"", address + "\n"},
 		{`mine --new-tab "my profile"`, "--new-tab\nmy profile\n" + address + "\n"},
 	} {
-		o := &options{}
-		if err := o.readBrowser(c.browser); err != nil {
+		argv, err := SplitBrowser(c.browser)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := o.opener()(t.Context(), address); err != nil {
+		if err := Browser(argv)(t.Context(), address); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(out)
@@ -40,8 +40,7 @@ func TestPagesAreOpenedWithoutAShell(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := &options{browser: []string{filepath.Join(dir, "gone")}}
-	if err := o.opener()(t.Context(), address); err == nil || strings.Contains(err.Error(), address) {
+	if err := Browser([]string{filepath.Join(dir, "gone")})(t.Context(), address); err == nil || strings.Contains(err.Error(), address) {
 		t.Errorf("a browser that is not there: %v", err)
 	}
 }
