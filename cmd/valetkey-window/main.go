@@ -23,6 +23,7 @@ func main() {
 }
 
 func run() error {
+	os.WriteFile("/proc/self/comm", []byte("valetkey-window"), 0) // Linux took its name from the descriptor it was run by
 	conn, err := windows.Inherited()
 	if err != nil {
 		return err
