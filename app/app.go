@@ -32,6 +32,9 @@ type Config struct {
 	// the window and does not show it yet, and before that in vain. nil: the desktop does as it likes.
 	LeaveFocus func(fyne.Window)
 
+	// Room is how large a window may be that is on the screen, in units of its canvas; a zero side is not known. nil: no side is.
+	Room func(fyne.Window) fyne.Size
+
 	// Places hears again and again where the controls of the windows are (see desk.places). nil: nobody does. A test
 	// that drives the windows finds them by their names so.
 	Places func(lines string)
@@ -44,13 +47,16 @@ const tickEvery = 100 * time.Millisecond
 // gone. It must be called from the main goroutine.
 func Run(cfg Config) {
 	cfg.App.Settings().SetTheme(newTheme())
-	d := &desk{app: cfg.App, conn: cfg.Conn, takeFocus: cfg.TakeFocus, leaveFocus: cfg.LeaveFocus, hear: cfg.Places, now: time.Now, do: fyne.Do, ended: make(chan struct{}),
+	d := &desk{app: cfg.App, conn: cfg.Conn, takeFocus: cfg.TakeFocus, leaveFocus: cfg.LeaveFocus, room: cfg.Room, hear: cfg.Places, now: time.Now, do: fyne.Do, ended: make(chan struct{}),
 		calls: map[uint64]func(*localapi.Error){}}
 	if d.takeFocus == nil {
 		d.takeFocus = func(bool) {}
 	}
 	if d.leaveFocus == nil {
 		d.leaveFocus = func(fyne.Window) {}
+	}
+	if d.room == nil {
+		d.room = func(fyne.Window) fyne.Size { return fyne.Size{} }
 	}
 	d.notify = func(title, words string) {
 		go cfg.App.SendNotification(fyne.NewNotification(title, words)) // waits for the desktop's notification service
@@ -70,6 +76,7 @@ type desk struct {
 	conn       *face.Conn
 	takeFocus  func(bool)
 	leaveFocus func(fyne.Window)
+	room       func(fyne.Window) fyne.Size
 	hear       func(places string) // nil: nobody wants to know
 	notify     func(title, words string)
 	now        func() time.Time
@@ -289,7 +296,6 @@ func (d *desk) newQuestionWindow(q face.Question, later int) *questionWindow {
 	w.win.SetPadded(false)
 	birth := &atBirth{func() { d.leaveFocus(w.win) }}
 	w.win.SetContent(container.New(birth, w.view.content, firstFrame(func() { d.shown(q.ID) })))
-	w.win.Resize(w.view.size())
 	w.win.CenterOnScreen()
 	w.win.SetCloseIntercept(func() { d.reply(q.ID, face.Answer{}) })
 
@@ -315,8 +321,23 @@ func (d *desk) newQuestionWindow(q face.Question, later int) *questionWindow {
 	d.takeFocus(false)
 	w.win.Show()
 	birth.do = func() {}
+	d.fit(w.win, w.view.size())
 	d.notify(titleOf(q), "Valet Key asks you. Answer in its window.")
 	return w
+}
+
+// fit gives a window the size it asks for at first, as far as there is room. It must be on the screen: before, Fyne does not
+// know its scale, and comes back later to a size that it was given.
+func (d *desk) fit(w fyne.Window, size fyne.Size) {
+	room := d.room(w)
+	if room.Width > 0 {
+		size.Width = min(size.Width, room.Width)
+	}
+	if room.Height > 0 {
+		size.Height = min(size.Height, room.Height)
+	}
+	w.Resize(size)
+	w.CenterOnScreen()
 }
 
 // atBirth shows one object and does something whenever that is measured. Fyne measures a window's content after it has

@@ -31,6 +31,7 @@ type bench struct {
 	later    []func()
 	notified []string
 	focus    []bool
+	room     fyne.Size
 	looks    atomic.Int32        // wishes to look for programs; sent has the others
 	unasked  map[fyne.Window]int // how often the desktop was asked to leave the focus where it is
 }
@@ -64,6 +65,7 @@ func newBench(t *testing.T) *bench {
 		calls:      map[uint64]func(*localapi.Error){},
 		takeFocus:  func(take bool) { b.focus = append(b.focus, take) },
 		leaveFocus: func(w fyne.Window) { b.unasked[w]++ },
+		room:       func(fyne.Window) fyne.Size { return b.room },
 		notify:     func(title, _ string) { b.notified = append(b.notified, title) },
 		do:         func(f func()) { b.later = append(b.later, f) }}
 	return b
@@ -145,6 +147,57 @@ func TestQuestionsAreAskedOneAfterTheOther(t *testing.T) {
 		if take {
 			t.Error("a question's window may take the focus")
 		}
+	}
+}
+
+// TestWindowsFit: on a small or scaled screen every window has its controls inside.
+func TestWindowsFit(t *testing.T) {
+	const frame = 40
+	for name, room := range map[string]fyne.Size{
+		"800×600": fyne.NewSize(800, 600-frame), "1366×768 at 150 %": fyne.NewSize(1366/1.5, 768/1.5-frame), "1920×1080 at 200 %": fyne.NewSize(960, 540-frame),
+	} {
+		all := questions()
+		for kind, q := range hostile() {
+			all["hostile "+kind] = q
+		}
+		many := consent()
+		many.Host.Name = strings.Repeat("a long name ", 10)
+		many.Server = "https://" + strings.Repeat("long-label.", 15) + "example.com/mcp"
+		for i := range 20 {
+			many.Scopes = append(many.Scopes, face.Scope{Name: fmt.Sprintf("files:read:%d", i)})
+		}
+		all["20 scopes, long names"] = many
+		for kind, q := range all {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				b := newBench(t)
+				b.room = room
+				b.take(face.Message{Question: &q})
+				size := b.ask.win.Canvas().Size()
+				if size.Width > room.Width || size.Height > room.Height {
+					t.Errorf("the window is %v, and there is room for %v", size, room)
+				}
+				buttons := append([]*button{b.ask.view.deny}, b.ask.view.yes...)
+				for _, m := range b.ask.view.menus {
+					m.layer.Show() // its entries count as well
+				}
+				b.ask.view.content.Resize(size)
+				for _, o := range buttons {
+					from := fyne.CurrentApp().Driver().AbsolutePositionForObject(o)
+					to := from.Add(o.Size())
+					if from.X < 0 || from.Y < 0 || to.X > size.Width || to.Y > size.Height || o.Size().Height == 0 {
+						t.Errorf("%s is at %v to %v, in a window of %v", o.id, from, to, size)
+					}
+				}
+			})
+		}
+		t.Run(name+"/main window", func(t *testing.T) {
+			b := newBench(t)
+			b.room = room
+			b.take(face.Message{Page: face.PageServers})
+			if size := b.main.win.Canvas().Size(); size.Width > room.Width || size.Height > room.Height {
+				t.Errorf("the window is %v, and there is room for %v", size, room)
+			}
+		})
 	}
 }
 

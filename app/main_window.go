@@ -80,11 +80,11 @@ func (d *desk) open(page string) {
 	m.memory.address.OnChanged = func(string) { delete(m.memory.failed, keyAdd) }
 	m.win.SetPadded(false)
 	m.turn(page)
-	m.win.Resize(fyne.NewSize(880, 600))
 	m.win.CenterOnScreen()
 	m.win.SetCloseIntercept(m.close)
 	d.takeFocus(true)
 	m.win.Show()
+	d.fit(m.win, fyne.NewSize(880, 600))
 	m.look()
 }
 

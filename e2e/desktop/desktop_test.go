@@ -35,6 +35,12 @@ type desktop struct {
 
 func newDesktop(t *testing.T) *desktop {
 	t.Helper()
+	return newDesktopOn(t, "1280x800", "1")
+}
+
+// newDesktopOn is newDesktop with a screen of another size, and windows of another scale; "" leaves that to the desktop.
+func newDesktopOn(t *testing.T, screen, scale string) *desktop {
+	t.Helper()
 	d := &desktop{Place: rig.New(t)}
 	t.Cleanup(d.close)
 	for _, sub := range []string{"home/.cache", "home/.config/dunst", "home/.config/xfce4/xfconf/xfce-perchannel-xml", "run"} {
@@ -47,7 +53,7 @@ func newDesktop(t *testing.T) *desktop {
 	d.opener, d.pages = d.Opener()
 	d.places = d.Path("places")
 	d.More = []string{"TZ=UTC", "XDG_RUNTIME_DIR=" + d.Path("run"), "NO_AT_BRIDGE=1", "XDG_CURRENT_DESKTOP=XFCE", "GSETTINGS_BACKEND=memory",
-		"FYNE_THEME=light", "FYNE_SCALE=1", "DISPLAY=:" + d.display(), "VK_WINDOW_PLACES=" + d.places}
+		"FYNE_THEME=light", "FYNE_SCALE=" + scale, "DISPLAY=:" + d.display(screen), "VK_WINDOW_PLACES=" + d.places}
 	d.bus = d.SessionBus()
 	d.Start("xfwm4", "--compositor=off")
 	rig.Until(t, "a window manager", func() bool {
@@ -57,14 +63,14 @@ func newDesktop(t *testing.T) *desktop {
 }
 
 // display starts an X server and returns its number, which it tells when it is ready.
-func (d *desktop) display() string {
+func (d *desktop) display(screen string) string {
 	d.T.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		d.T.Fatal(err)
 	}
 	defer r.Close()
-	cmd := d.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-dpi", "96", "-nolisten", "tcp", "-noreset")
+	cmd := d.Command("Xvfb", "-displayfd", "3", "-screen", "0", screen+"x24", "-dpi", "96", "-nolisten", "tcp", "-noreset")
 	cmd.ExtraFiles = []*os.File{w}
 	x := d.Run(cmd)
 	w.Close()
