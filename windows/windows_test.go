@@ -339,9 +339,11 @@ func TestAnotherVersion(t *testing.T) {
 	for _, role := range []string{"stranger", "rude"} {
 		t.Run(role, func(t *testing.T) {
 			h := start(t, role)
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
 			var told *localapi.Error
-			if _, err := h.Ask(t.Context(), question("q1")); !errors.As(err, &told) || told.Kind != localapi.ErrUnavailable || !strings.Contains(told.Message, "another version") {
-				t.Errorf("it was asked: %v", err)
+			if _, err := h.Ask(ctx, question("q1")); !errors.As(err, &told) || told.Kind != localapi.ErrUnavailable || !strings.Contains(told.Message, "another version") {
+				t.Fatalf("it was asked: %v", err)
 			}
 			<-h.lost
 			if trouble := h.Trouble(); trouble == nil || !strings.Contains(trouble.Hint, "install") {
