@@ -65,12 +65,12 @@ func (l *Ledger) Claim(rec Record) (t Turn, fresh bool) {
 func (l *Ledger) claimed(rec Record) (g *Grant, fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if g = cmp.Or(l.find(rec.ID()), l.coming[rec.ID()]); g != nil {
+	if g = cmp.Or(l.find(rec.id()), l.coming[rec.id()]); g != nil {
 		return g, false
 	}
 	g = l.newGrant(rec)
 	g.turn <- struct{}{} // at once: nobody else knows of it
-	l.coming[rec.ID()] = g
+	l.coming[rec.id()] = g
 	return g, true
 }
 
@@ -79,7 +79,7 @@ func (t Turn) Introduce() {
 	l := t.g.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id := t.g.record.ID(); l.coming[id] == t.g {
+	if id := t.g.record.id(); l.coming[id] == t.g {
 		delete(l.coming, id)
 		l.grants = append(l.grants, t.g)
 	}
@@ -89,7 +89,7 @@ func (t Turn) Introduce() {
 func (t Turn) Give() {
 	l := t.g.ledger
 	l.mu.Lock()
-	if id := t.g.record.ID(); l.coming[id] == t.g {
+	if id := t.g.record.id(); l.coming[id] == t.g {
 		delete(l.coming, id)
 		t.g.gone = true
 	}
@@ -123,7 +123,7 @@ func (t Turn) Change(ctx context.Context, change func(*Record)) error {
 	rec.Version = recordVersion
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	err := l.write(ctx, rec.ID().item(), rec, grantLines)
+	err := l.write(ctx, rec.id().item(), rec, grantLines)
 	l.Note(err)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (t Turn) Reread(ctx context.Context) (Record, error) {
 		return t.g.Record(), nil // memory is newer
 	}
 	var kept Record
-	err := l.get(ctx, t.g.Record().ID().item(), &kept)
+	err := l.get(ctx, t.g.Record().id().item(), &kept)
 	l.Note(err)
 	if errors.Is(err, keystore.ErrNotFound) {
 		l.drop(t.g)
@@ -221,7 +221,7 @@ func (t Turn) Delete(ctx context.Context) (Record, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	err := l.remove(ctx, rec.ID().item(), grantLines)
+	err := l.remove(ctx, rec.id().item(), grantLines)
 	l.Note(err)
 	if err != nil {
 		return Record{}, err

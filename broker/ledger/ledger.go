@@ -210,7 +210,7 @@ func (l *Ledger) Find(id ID) (*Grant, bool) {
 // find is Find for those who have mu; nil when there is none.
 func (l *Ledger) find(id ID) *Grant {
 	for _, g := range l.grants {
-		if g.record.ID() == id {
+		if g.record.id() == id {
 			return g
 		}
 	}

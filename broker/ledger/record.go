@@ -46,8 +46,8 @@ type Record struct {
 	RefreshedAt  time.Time          `json:"refreshed_at,omitzero"` // as of the last write; memory has the newest
 }
 
-// ID names the grant that r is the record of.
-func (r Record) ID() ID { return ID{r.Resource, r.Issuer, r.Account} }
+// id names the grant that r is the record of.
+func (r Record) id() ID { return ID{r.Resource, r.Issuer, r.Account} }
 
 // Open reports whether r's server asks for no sign-in.
 func (r Record) Open() bool { return r.Issuer == "" }

@@ -131,7 +131,7 @@ var mutations = []mutation{
 	{"BCK-4 not where a place was named", "discovery/resource.go", "	case slices.ContainsFunc(challenges, func(c Challenge) bool { return c.ResourceMetadata() != \"\" }):\n		return ErrNotFound", "	case false:\n		return ErrNotFound", nil},
 	{"BCK-4 the policy says so", "policy/rules.go", "q.Kind != face.KindForget && !c.unpublished", "q.Kind == face.KindForget && !c.unpublished", nil},
 	{"a grant that was forgotten meanwhile counts for nothing", "broker/plan.go", "	if g.Gone() {\n", "	if g == nil {\n", nil},
-	{"one grant of a name", "broker/ledger/grant.go", "	l.coming[rec.ID()] = g\n", "", nil},
+	{"one grant of a name", "broker/ledger/grant.go", "	l.coming[rec.id()] = g\n", "", nil},
 	{"the end of one sign-in is not that of the next", "broker/signin/signin.go", "if s.underWay[k] == u {", "if u != nil {", []string{"./broker"}},
 	{"a yes for once that was taken back", "broker/token.go", " && goesOn() {", " && goesOn != nil {", nil},
 	{"the activity log says why", "broker/token.go", "cmp.Or(a.rule, next.rule)", "cmp.Or(a.rule)", nil},
