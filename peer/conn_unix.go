@@ -39,7 +39,7 @@ func control(conn net.Conn, f func(fd int) error) error {
 }
 
 // ServerUser is for our own client, before it sends anything: nil when the process that listens at the other end of
-// conn runs as this user, ErrOtherUser when not, ErrUnsupported for a connection that does not tell.
+// conn runs as this user, ErrOtherUser when not, errUnsupported for a connection that does not tell.
 func ServerUser(conn net.Conn) error {
 	return control(conn, func(fd int) error {
 		uid, err := serverUID(fd)

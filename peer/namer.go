@@ -57,8 +57,8 @@ func newNamer(own []string) *Namer {
 // The first connection of a host in a place the person can write reads its executable once, to hash it; that may take
 // a second for a very large one, so one peer must not be named in the way of another.
 //
-// It returns ErrOtherUser when the process runs as another user, ErrGone when it has ended (also when it left the
-// connection to a child), ErrChanged when it executed another program meanwhile, and ErrUnsupported for a connection
+// It returns ErrOtherUser when the process runs as another user, errGone when it has ended (also when it left the
+// connection to a child), errChanged when it executed another program meanwhile, and errUnsupported for a connection
 // that is neither a Unix socket nor a named pipe.
 func (n *Namer) Of(conn net.Conn) (*Peer, error) {
 	p, err := n.connected(conn)

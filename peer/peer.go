@@ -96,7 +96,7 @@ type pins struct {
 }
 
 // Check looks again, right before a token is released: the process lives, is the same life of that process, runs the
-// same image and the same script, and its host lives. It returns ErrGone, ErrChanged or nil; ErrGone after Close. It
+// same image and the same script, and its host lives. It returns errGone, errChanged or nil; errGone after Close. It
 // costs microseconds, unless the script was written to: then that is hashed again.
 //
 // It notices a process that connects and then executes another program (which the kernel's own pins do not: pid, start

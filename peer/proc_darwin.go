@@ -81,7 +81,7 @@ func (n *Namer) open(pid int) (*proc, error) {
 	return p, nil
 }
 
-// processInfo returns ErrGone for a pid without a process and for one that has ended.
+// processInfo returns errGone for a pid without a process and for one that has ended.
 func processInfo(pid int) (*unix.KinfoProc, error) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(info.Proc.P_pid) != pid || info.Proc.P_stat == stateZombie {

@@ -153,7 +153,7 @@ func (p *proc) held() (dir int, err error) {
 	return p.dir, nil
 }
 
-// gone turns the errors with which /proc says that a process ended into ErrGone.
+// gone turns the errors with which /proc says that a process ended into errGone.
 func gone(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 		return errGone
@@ -294,7 +294,7 @@ func number(b []byte) (v uint64, ok bool) {
 	return v, true
 }
 
-// startOf says when the process with this pid started; ErrGone when there is none or it has ended.
+// startOf says when the process with this pid started; errGone when there is none or it has ended.
 func startOf(pid int) (uint64, error) {
 	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

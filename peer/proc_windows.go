@@ -76,7 +76,7 @@ func (n *Namer) openOurs(pid uint32) (*proc, error) {
 }
 
 // ServerUser is for our own client, before it sends anything: nil when the process that serves the pipe at the other
-// end of conn runs as this user, ErrOtherUser when not, ErrUnsupported for a connection that does not tell.
+// end of conn runs as this user, ErrOtherUser when not, errUnsupported for a connection that does not tell.
 func ServerUser(conn net.Conn) error {
 	h, err := pipe(conn)
 	if err != nil {
