@@ -17,7 +17,8 @@ import (
 const (
 	watched   = time.Minute      // how long programs at rest are watched
 	settling  = 95 * time.Second // until then what a sign-in leaves open has been closed: no connection idles longer than 90 s
-	memoryAim = 10 << 10         // how much more memory than the floor the resident process may need, in KiB
+	memoryAim = 10 << 10         // how much more memory than the floor the resident process may need, in KiB of its own share
+	mappedAim = 15 << 10         // the same, of all that it maps
 )
 
 // rest is a desktop of its own, with three programs in its tray.
@@ -113,7 +114,7 @@ func (w *world) restFigures(ctx context.Context) ([]figure, error) {
 		beside            int   // which of pids
 		aim               int64 // KiB more
 	}{
-		{"tray at rest: memory (RSS)", "status", "VmRSS:", 1, memoryAim},
+		{"tray at rest: memory (RSS)", "status", "VmRSS:", 1, mappedAim},
 		{"  without files that can be read again", "status", "RssAnon:", 1, 0},
 		{"  beside a bare program with ours linked in", "status", "VmRSS:", 2, 0},
 		{"tray at rest: memory (PSS)", "smaps_rollup", "Pss:", 1, memoryAim},
