@@ -164,6 +164,11 @@ provider.use(async (ctx, next) => {
 });
 
 provider.on("server_error", (_ctx, error) => console.error(error));
-server.on("request", provider.callback());
+const answer = provider.callback();
+server.on("request", (request, response) => {
+  if (request.url !== "/told") return answer(request, response);
+  tell("told", {}); // whoever reads this has read all that was told before
+  response.end();
+});
 process.stdin.resume().on("end", () => process.exit());
 tell("ready", { issuer });

@@ -96,8 +96,9 @@ func (i *Issuer) listen(r io.ReadCloser) {
 	}
 }
 
-// Happened are the events so far that match.
+// Happened are the events so far that match: all that the issuer has told when it is called are among them.
 func (i *Issuer) Happened(match func(Event) bool) (found []Event) {
+	i.hear()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, e := range i.events {
@@ -106,6 +107,31 @@ func (i *Issuer) Happened(match func(Event) bool) (found []Event) {
 		}
 	}
 	return found
+}
+
+// hear returns when all has been read that the issuer has told so far; at once where it has ended.
+func (i *Issuer) hear() {
+	told := func() (n int) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		for _, e := range i.events {
+			if e.Event == "told" {
+				n++
+			}
+		}
+		return n
+	}
+	before := told()
+	client := &http.Client{Timeout: Patience}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(i.URL + "/told")
+	if err != nil {
+		return
+	}
+	resp.Body.Close()
+	for end := time.Now().Add(Patience); told() == before && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Registrations is how many clients registered.
