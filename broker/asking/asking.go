@@ -354,7 +354,7 @@ func (d *Desk) settle(p *pending, answer face.Answer, err error) {
 	now := time.Now()
 	var halted *localapi.Error
 	d.mu.Lock()
-	delete(d.pending, p.key)
+	d.forget(p)
 	p.answer, p.err = answer, err
 	switch {
 	case err != nil:
@@ -429,7 +429,15 @@ func (d *Desk) leave(p *pending) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if p.waiters == 0 {
+			d.forget(p) // who asks the same from now on asks anew
 			p.cancel()
 		}
 	})
+}
+
+// forget lets nobody join p any more. Callers hold mu.
+func (d *Desk) forget(p *pending) {
+	if d.pending[p.key] == p {
+		delete(d.pending, p.key)
+	}
 }

@@ -268,6 +268,26 @@ func TestHangingUpTakesTheQuestionAway(t *testing.T) {
 	})
 }
 
+// TestAskingWhileAQuestionIsBeingWithdrawn: who asks again while the window of the question closes asks anew, and is not
+// told that the person did not answer.
+func TestAskingWhileAQuestionIsBeingWithdrawn(t *testing.T) {
+	inOffice(t, func(t *testing.T, o *office) {
+		o.answers(func(ctx context.Context, _ face.Question) (face.Answer, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second) // the window closes
+			return face.Answer{}, nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, _, err := o.Ask(ctx, question("cursor")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		time.Sleep(hangUpGrace + time.Second/2)
+		o.answers(yes)
+		o.mustAsk("cursor")
+	})
+}
+
 // TestCallingAgainKeepsTheQuestion: who asks again within the grace finds the question where it was.
 func TestCallingAgainKeepsTheQuestion(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
