@@ -285,6 +285,7 @@ type questionWindow struct {
 	win   fyne.Window
 	view  *questionView
 	watch *focusWatch
+	fit   fitted
 }
 
 func (d *desk) newQuestionWindow(q face.Question, later int) *questionWindow {
@@ -321,14 +322,32 @@ func (d *desk) newQuestionWindow(q face.Question, later int) *questionWindow {
 	d.takeFocus(false)
 	w.win.Show()
 	birth.do = func() {}
-	d.fit(w.win, w.view.size())
+	w.fit = d.fit(w.win, w.view.size())
 	d.notify(titleOf(q), "Valet Key asks you. Answer in its window.")
 	return w
 }
 
+// fitted gives a window its first size until it has kept it for a while: on a busy desktop the window manager's answer to how
+// the window began comes late, and brings that size back.
+type fitted struct {
+	win  fyne.Window
+	size fyne.Size
+	end  time.Time
+}
+
+// fitFor is how long a window manager may take.
+const fitFor = 5 * time.Second
+
+func (f *fitted) tick(now time.Time) {
+	if has := f.win.Canvas().Size(); now.Before(f.end) && (has.Width < f.size.Width-1 || has.Height < f.size.Height-1) {
+		f.win.Resize(f.size)
+		f.win.CenterOnScreen()
+	}
+}
+
 // fit gives a window the size it asks for at first, as far as there is room. It must be on the screen: before, Fyne does not
 // know its scale, and comes back later to a size that it was given.
-func (d *desk) fit(w fyne.Window, size fyne.Size) {
+func (d *desk) fit(w fyne.Window, size fyne.Size) fitted {
 	room := d.room(w)
 	if room.Width > 0 {
 		size.Width = min(size.Width, room.Width)
@@ -338,6 +357,7 @@ func (d *desk) fit(w fyne.Window, size fyne.Size) {
 	}
 	w.Resize(size)
 	w.CenterOnScreen()
+	return fitted{w, size, d.now().Add(fitFor)}
 }
 
 // atBirth shows one object and does something whenever that is measured. Fyne measures a window's content after it has
@@ -373,6 +393,7 @@ func (w *questionWindow) focused(gained bool) {
 }
 
 func (w *questionWindow) tick() {
+	w.fit.tick(w.view.now())
 	w.watch.rest()
 	w.view.tick()
 }

@@ -201,6 +201,27 @@ func TestWindowsFit(t *testing.T) {
 	}
 }
 
+// TestAWindowKeepsItsFirstSize: a late answer of the window manager does not leave a question with its scopes out of sight; but
+// what the person makes of the window later stays.
+func TestAWindowKeepsItsFirstSize(t *testing.T) {
+	b := newBench(t)
+	q := ask2("a")
+	b.take(face.Message{Question: &q})
+	want := b.ask.win.Canvas().Size()
+	small := fyne.NewSize(300, 200)
+	b.ask.win.Resize(small)
+	b.tick()
+	if has := b.ask.win.Canvas().Size(); has != want {
+		t.Errorf("the window is %v, want %v", has, want)
+	}
+	b.time = b.time.Add(fitFor)
+	b.ask.win.Resize(small)
+	b.tick()
+	if has := b.ask.win.Canvas().Size(); has != small {
+		t.Errorf("the window is %v, and the person made it %v", has, small)
+	}
+}
+
 // TestTheFirstFrameIsTold: that a question or a page is on the screen is said when it was painted, once, and to who greeted.
 func TestTheFirstFrameIsTold(t *testing.T) {
 	b := newBench(t)

@@ -23,6 +23,7 @@ type mainWindow struct {
 	scroll *container.Scroll
 	page   string    // on screen, for which scroll's position holds
 	drawn  time.Time // the minute on screen
+	fit    fitted
 
 	first   fyne.CanvasObject // hears of the first frame
 	painted bool              // it was
@@ -84,7 +85,7 @@ func (d *desk) open(page string) {
 	m.win.SetCloseIntercept(m.close)
 	d.takeFocus(true)
 	m.win.Show()
-	d.fit(m.win, fyne.NewSize(880, 600))
+	m.fit = d.fit(m.win, fyne.NewSize(880, 600))
 	m.look()
 }
 
@@ -238,6 +239,7 @@ func checkAddress(typed string) (string, *localapi.Error) {
 }
 
 func (m *mainWindow) tick() {
+	m.fit.tick(m.desk.now())
 	if now := m.desk.now().Truncate(time.Minute); !now.Equal(m.drawn) {
 		m.redraw()
 	}
