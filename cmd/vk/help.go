@@ -21,6 +21,7 @@ Exit codes:
   2  wrong usage or unknown server  7  the issuer refused
   3  you didn't allow it            8  Valet Key, network or keychain unavailable
   4  you need to sign in first      9  the token is not bound to this server
+vk doctor also exits with 1, if it finds a problem.
 `
 
 type help struct {
