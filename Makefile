@@ -21,7 +21,7 @@ TRAYCGO := $(if $(filter darwin,$(shell go env GOOS)),1,0)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := go build -trimpath -ldflags '$(LDFLAGS)'
 # app needs a -race build of nothing it uses: its driver has races of its own, and it is drawn by pure functions.
-RACED   = $(shell go list ./... | grep -v -e /app$$ -e valetkey/valetkey$$)
+RACED   = $(shell go list ./... | grep -v -e /app$$ -e /valetkey-window$$ -e valetkey/valetkey$$)
 # What needs no C.
 PURE    = $(eval PURE := $(shell go list ./... | grep -v -e /app$$ -e /valetkey-window$$ -e /e2e))$(PURE)
 # Programs under testdata, which ./... passes over.
