@@ -33,7 +33,7 @@ type Config struct {
 	// AskClient asks the person for a client ID at an issuer that registers nobody.
 	AskClient func(ctx context.Context, t *Target, issuer string) (client.Client, error)
 
-	// Written are the client for an issuer and the quirks for a resource that the person wrote down beforehand. nil: none.
+	// WrittenClient and WrittenQuirks are the client for an issuer and the quirks for a resource that the person wrote down beforehand. nil: none.
 	WrittenClient func(issuer string) (client.Client, bool)
 	WrittenQuirks func(resource string) []quirk.Quirk
 
